@@ -158,15 +158,19 @@ _SENTENCES = {
     "Nothing is recorded yet: `crawler run` makes the first run.": "尚无记录：`crawler run` 会进行首次巡检。",
     "Nothing was recorded by {}: the first run ended at {}.": "{} 之前没有记录：首次巡检结束于 {}。",
     "Nothing {w}: no good observation yet of {}; `crawler status` tells why.": "{}：{} 尚无有效观测；原因见 `crawler status`。",
+    "Nothing {w}: nothing such was asked yet; `kinds` of the configuration say what is.": "{}：尚未查询过此类资源；查询哪些由配置的 `kinds` 决定。",
     "is known of {v}": "{} 状态未知", "was known of {v} by {v} ({v})": "{} 在 {}（{}）时状态未知",
     "No {} at {}: the last good observation, at {}, listed none.": "{1} 没有{0}：最近一次有效观测（{2}）未列出任何{0}。",
+    "No {} at {}: the last good observation, at {}, listed none; not known: {}.": "{1} 没有{0}：最近一次有效观测（{2}）未列出任何{0}；状态未知：{3}。",
     "{} is asked no more; --retired shows what was known of it.": "{} 已不再查询；--retired 可查看此前的记录。",
     "There are no {}.": "没有{}。",
+    "There are no {}; not known: {}.": "没有{}；状态未知：{}。",
     "intervals of {v}": " {} 的区间", "items": "相应资源",
     "{} after the cursor {n}": "游标 {1} 之后的{0}", "images in {v} or {v}": "位于 {} 或 {} 的镜像",
     'targets of a matrix (an account asks about one with variants = "auto")':
         "按机型和版本查询的目标（账号设置 variants = \"auto\" 后才会查询）",
     "No {} fit {}; the history knows these words, but from other times or places.": "没有符合 {1} 的{0}；历史记录中有这些名称，但时间或位置不符。",
+    "No {} fit {} where that is known; not known: {}.": "在状态已知的范围内没有符合 {1} 的{0}；状态未知：{2}。",
     "The selection of the configuration matches none of the targets in the catalog; widen projects, regions, zones or kinds: `crawler config show` tells what counts.":
         "配置的查询范围与地域列表中的任何目标都不匹配；请放宽 projects、regions、zones 或 kinds：`crawler config show` 显示生效的配置。",
     "The selection on the command line matches none of the targets in the catalog; `crawler run --dry-run` without restrictions lists them.":

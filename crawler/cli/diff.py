@@ -10,7 +10,7 @@ import click
 
 from crawler.cli.changes import CHANGED, told_fields
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.hints import reasons, require_observed
+from crawler.cli.hints import reasons, require_asked, require_observed
 from crawler.cli.options import MOMENT, reader_options
 from crawler.cli.output import emit
 from crawler.cli.selection import check_selection, folded_variants
@@ -77,6 +77,8 @@ def diff(
     with context.history() as conn:
         check_selection(conn, selected)
         found, known = diff_lookup.moments_apart(conn, first, second, selected, stale_after=settings.stale_after)
+        if not known and len(selected.zone) == 1:
+            require_asked(conn, selected.zone[0], selected, second, zone)
         require_observed(conn, (own for own, _ in known.values()), first, zone)
         require_observed(conn, (own for _, own in known.values()), second, zone)
         tally = _Tally(known if first != second else {}, with_unknown=with_unknown)

@@ -65,10 +65,15 @@ def explain(context: CliContext, subject: int | str, fmt: str) -> None:
 
 def _explain_target(context: CliContext, name: str, fmt: str) -> None:
     from crawler.queries import explain as store
+    from crawler.queries import history_lookup
 
     zone = context.history_settings().timezone
     with context.history() as conn:
         found = store.doubted(conn, name)
+        is_image = found is None and name in history_lookup.image_ids(conn, name)
+    if is_image:  # the spot capacity of a machine type is called `V100/spot`
+        _explain_change(context, name, fmt)
+        return
     if found is None:
         raise EmptySelection(
             f"No answer of a target {visible(name)} was kept as not believed; `crawler status` lists targets."

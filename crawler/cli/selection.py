@@ -141,13 +141,14 @@ def explain_empty(
     places = selected.given(TARGET_PARTS)
     known = _known(context, conn, {"kind": about.kind, **places}, at)
     seen = [own.observed_at for own in known.values() if own.observed_at is not None]
-    if places and not seen:
-        moment = f"was known of {_told(places)} by {tell_moment(at, zone)}" if at else ""
-        return Emptiness(
-            sentence=f"Nothing {moment or f'is known of {_told(places)}'}: no good observation yet of "
-            f"{_unknown(known)}; `crawler status` tells why.",
-            code=ExitCode.UNKNOWN,
-        )
+    # of what the question is about, though nobody said so, others that were seen say nothing
+    asked = _told(places or about.given(TARGET_PARTS))
+    if asked and not seen:
+        moment = f"was known of {asked} by {tell_moment(at, zone)}" if at else f"is known of {asked}"
+        why = "nothing such was asked yet; `kinds` of the configuration say what is"
+        if known:
+            why = f"no good observation yet of {_unknown(known)}; `crawler status` tells why"
+        return Emptiness(sentence=f"Nothing {moment}: {why}.", code=ExitCode.UNKNOWN)
     if not with_retired and all(own.reason in ABSENT for own in known.values()):
         places_told = _told(places) or "Everything"
         return Emptiness(sentence=f"{places_told} is asked no more; --retired shows what was known of it.")
@@ -157,8 +158,12 @@ def explain_empty(
         return Emptiness(
             sentence=f"No {what} at {_told(places)}: the last good observation, at {last}, listed none{unknown}."
         )
+    unknown = _unknown(_in_doubt(known)) if what in ("images", "items") else ""
+    more = f"; not known: {unknown}" if unknown else ""
     if selected.is_all:
-        return Emptiness(sentence=f"There are no {what}.")
+        return Emptiness(sentence=f"There are no {what}{more}.")
+    if more:
+        return Emptiness(sentence=f"No {what} fit {_told(selected.given())} where that is known{more}.")
     return Emptiness(
         sentence=f"No {what} fit {_told(selected.given())}; "
         "the history knows these words, but from other times or places."
@@ -175,6 +180,15 @@ def _known(
     chosen = chosen_targets(conn, Filters(**places))
     stale_after = context.history_settings().stale_after
     return knowledge(conn, chosen, at or context.now(conn), stale_after, include_retired=True)
+
+
+def _in_doubt(known: Mapping[Target, Knowledge]) -> Mapping[Target, Knowledge]:
+    """Return what is *known* of targets, but for those that are asked no more and those that were never open."""
+    return {
+        target: own
+        for target, own in known.items()
+        if own.reason not in ABSENT and (own.reason != "denied" or own.observed_at is not None)
+    }
 
 
 def _unknown(known: Mapping[Target, Knowledge]) -> str:

@@ -29,13 +29,22 @@ if TYPE_CHECKING:
 
 def _note(row: Row) -> str:
     parts = [f"was {' → '.join(row['previous_ids'])}"] if row["previous_ids"] else []
+    not_to_use = row.get("not_to_use", {})  # a row of json or csv has none
     if row["also_open"]:
-        older = [image_id for image_id in row["also_open"] if image_id not in row["not_to_use"]]
+        older = [image_id for image_id in row["also_open"] if image_id not in not_to_use]
         parts = [f"older {', '.join(older)} still there"] if older else []
-        parts += [f"not to use: {image_id} ({state})" for image_id, state in row["not_to_use"].items()]
+        parts += [f"not to use: {image_id} ({state})" for image_id, state in not_to_use.items()]
     if row["newer_elsewhere"]:
         parts.append(f"{row['newer_elsewhere']} elsewhere")
     return "; ".join(parts)
+
+
+def _projects(row: Row) -> str:
+    return str(row.get("projects") or row["project"])
+
+
+def _lag(row: Row) -> str:
+    return NO_TIME if row["lag_seconds"] is None else show_lag(timedelta(seconds=row["lag_seconds"]))
 
 
 COLUMNS = (
@@ -43,13 +52,13 @@ COLUMNS = (
     Column("image_name", "NAME", optional=True, folds=True),
     Column("image_set", "SET", detail=True),
     Column("zone", "ZONE"),
-    Column("projects", "PROJECT", kind="words", optional=True),
+    Column("projects", "PROJECT", kind="words", optional=True, cell=_projects),
     Column("kind", "KIND", optional=True),
     Column("variant", "VARIANT", optional=True, cell=variant_cell),
     Column("state", "STATE", kind="words", folds=True, cell=state_cell),
     Column("since", "SINCE", kind="time"),
     Column("image_id", "IMAGE ID"),
-    Column("lag", "LAG", sparse=True),
+    Column("lag_seconds", "LAG", sparse=True, cell=_lag),
     Column("note", "IDS", kind="words", sparse=True, folds=True, cell=_note),
 )
 
@@ -124,11 +133,10 @@ def _glances(rows: Sequence[WhereRow]) -> Iterator[dict[str, Any]]:
     spelling = {normalise_name(rollout.image_name): rollout.image_name for rollout in rollouts(rows)}
     for glance in at_a_glance(rows):
         projects = glance.projects[0] if len(glance.projects) == 1 else counted(len(glance.projects), "project")
-        lag = NO_TIME if glance.row.lag is None else show_lag(glance.row.lag)
         name = spelling[normalise_name(glance.row.image_name)]
         not_to_use = glance.row.not_to_use
         yield {
-            **glance.row.as_dict(), "image_name": name, "projects": projects, "lag": lag, "not_to_use": not_to_use,
+            **glance.row.as_dict(), "image_name": name, "projects": projects, "not_to_use": not_to_use,
         }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
+from itertools import chain
 from sys import intern
 from typing import Any, NamedTuple, TypeVarTuple
 
@@ -49,21 +50,31 @@ def chosen_targets(conn: Connection, filters: Filters) -> list[ChosenTarget]:
     """Return the targets that *filters* want, sorted."""
     exact, parameters = exact_parts(filters)
     rows = conn.execute(targets_with(exact), parameters).all()
-    if exact.project or exact.region or exact.zone:
-        found = {word for row in rows for word in (row.project, row.project_name, row.region, row.zone)}
-        found.update({lowered for word in found for lowered in _lowered(word)} if exact.project else ())
-        if not all(found.issuperset(parameters.get(part, ())) for part in ("project", "region", "zone")):
-            # A word may be written in another case than the cloud's, which no index finds.
-            rest = exact._replace(project=False, region=False, zone=False)
-            rows = conn.execute(targets_with(rest), parameters).all()
+    if not are_as_stated(rows, filters, exact):
+        # A word may be written in another case than the cloud's, which no index finds.
+        rest = exact._replace(project=False, region=False, zone=False)
+        rows = conn.execute(targets_with(rest), parameters).all()
     return sorted_targets(rows, filters)
+
+
+def are_as_stated(rows: Iterable[Any], filters: Filters, exact: Exact) -> bool:
+    """Return whether in *rows* of `targets_with` is every region and zone that *filters* state, and every project."""
+    if not (exact.project or exact.region or exact.zone):
+        return True
+    found = {word for row in rows for word in (row.project, row.project_name, row.region, row.zone)}
+    words = {word for part in ("region", "zone") if getattr(exact, part) for word in getattr(filters, part)}
+    if exact.project:  # which is asked for in small letters
+        found.update({lowered for word in found for lowered in _lowered(word)})
+        words.update(lowered for word in filters.project for lowered in _lowered(word))
+    return found.issuperset(word for word in words if is_storable(word))
 
 
 def exact_parts(filters: Filters) -> tuple[Exact, dict[str, tuple[str, ...]]]:
     """
     Tell which parts *filters* state without globs; give the values of these by part, but for what no word can be.
 
-    Projects are given in small letters: what one account calls prod may be Prod in another.
+    Projects are given in small letters: what one account calls prod may be Prod in another. So may a region or a zone,
+    which are given as clouds write them, beside as they are: an index finds these.
     """
     stated = {
         part: tuple(filter(is_storable, globs))
@@ -72,6 +83,9 @@ def exact_parts(filters: Filters) -> tuple[Exact, dict[str, tuple[str, ...]]]:
     }
     if "project" in stated:
         stated["project"] = tuple({lowered for word in stated["project"] for lowered in _lowered(word)})
+    for part in stated.keys() & {"region", "zone"}:
+        spellings = ((word, word.lower(), word.upper(), word.capitalize()) for word in stated[part])
+        stated[part] = tuple(set(chain.from_iterable(spellings)))
     return Exact(*(part in stated for part in Exact._fields)), stated
 
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Select, Update, bindparam, func, insert, select, update
 
 from crawler.db import changelog
 from crawler.db.answer_forms import FormNews
@@ -21,9 +21,10 @@ from crawler.db.hold_numbers import numbered
 from crawler.db.payloads import NewPayload, store_payloads
 from crawler.db.runs import PlannedTarget
 from crawler.db.schema import OPEN_RUN, AnswerRow, Hold, HoldImage, Interval, OutcomeSpan, TargetRow
-from crawler.db.sql import among_pairs, portions
+from crawler.db.sql import among, among_pairs, portions
 from crawler.db.target_state import TargetState, Versions, store_versions
-from crawler.domain.models import END_OF_TIME, Attributes, Change, ImageKey, Outcome, Verdict
+from crawler.domain.kinds import KINDS
+from crawler.domain.models import END_OF_TIME, UNSTATED_SET, Attributes, Change, ImageKey, Outcome, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +99,9 @@ def write(
     _write_setbacks(conn, run_id, decisions, payloads)
     if not news:
         return
-    _write_intervals(conn, run_id, news, versions)
+    filled = _write_intervals(conn, run_id, news, versions)
     _write_holds(conn, run_id, news, payloads)
+    _name_sets_of_holds(conn, filled)
     _write_targets(conn, run_id, news, payloads)
     _write_answers(conn, run_id, news, payloads)
     # Last, so that `recorded_at` is as near as can be to the moment others can see the rows, and holds no reader back.
@@ -193,12 +195,25 @@ class _Opening(NamedTuple):
     baseline: bool
 
 
-def _write_intervals(conn: Connection, run_id: int, news: Sequence[Item], versions: Versions) -> None:
-    """Open, close and fill intervals; a modification closes one and opens the next with the same `present_since`."""
+class _Filled(NamedTuple):
+    """An open interval that learned something."""
+
+    target: PlannedTarget
+    key: ImageKey
+    interval_id: int
+    version: str
+
+
+def _write_intervals(conn: Connection, run_id: int, news: Sequence[Item], versions: Versions) -> list[_Filled]:
+    """
+    Open, close and fill intervals, and return those filled.
+
+    A modification closes one and opens the next with the same `present_since`.
+    """
     wanted: dict[str, tuple[ImageKey, Attributes]] = {}
     opened: list[_Opening] = []
     closed: list[dict[str, Any]] = []
-    filled: list[tuple[int, str]] = []
+    filled: list[_Filled] = []
 
     def version(key: ImageKey, attributes: Attributes) -> str:
         digest = versions.digest(key, attributes)
@@ -223,7 +238,9 @@ def _write_intervals(conn: Connection, run_id: int, news: Sequence[Item], versio
                     _Opening(planned, version(key, change.attributes), change.observed_at, present_since, False)
                 )
         filled.extend(
-            (intervals[target_id, item.state.version_ids[key]].interval_id, version(key, attributes))
+            _Filled(
+                planned, key, intervals[target_id, item.state.version_ids[key]].interval_id, version(key, attributes)
+            )
             for key, attributes in item.verdict.filled.items()
             if key not in ended
         )
@@ -234,7 +251,7 @@ def _write_intervals(conn: Connection, run_id: int, news: Sequence[Item], versio
     _each(
         conn,
         statement.values(version_id=bindparam("version")),
-        [{"interval": interval_id, "version": ids[digest]} for interval_id, digest in filled],
+        [{"interval": one.interval_id, "version": ids[one.version]} for one in filled],
     )
     # a first run opens all there is; a portion at a time takes less memory
     for portion in portions(opened):
@@ -253,6 +270,7 @@ def _write_intervals(conn: Connection, run_id: int, news: Sequence[Item], versio
                 for opening in portion
             ],
         )
+    return filled
 
 
 class _OpenInterval(NamedTuple):
@@ -411,6 +429,45 @@ def _split_holds(conn: Connection, run_id: int, news: Iterable[Item]) -> None:
             for key in sorted(keys):
                 is_key = (HoldImage.image_set == key.image_set) & (HoldImage.image_id == key.image_id)
                 conn.execute(update(HoldImage).where(HoldImage.hold_id == hold_id, is_key).values(hold_id=part))
+
+
+def _name_sets_of_holds(conn: Connection, filled: Iterable[_Filled]) -> None:
+    """
+    Call the images of holds as their open intervals are called now, where it was not stated until now in which set they
+    are: what was held is looked for by set and id, also in what is past.
+    """
+    learning = [one for one in filled if one.key.image_set != UNSTATED_SET and KINDS[one.target.target.kind].set_key]
+    held: set[tuple[int, str]] = set()
+    for portion in portions(sorted({one.target.target_id for one in learning})):
+        held.update((row[0], row[1]) for row in conn.execute(_held_in_no_set(), {"targets": portion}))
+    _each(
+        conn,
+        _set_of_held(),
+        [
+            {"interval": one.interval_id, "image": one.key.image_id, "stated": one.key.image_set}
+            for one in learning
+            if (one.target.target_id, one.key.image_id) in held
+        ],
+    )
+
+
+@cache
+def _held_in_no_set() -> Select[*tuple[Any, ...]]:
+    """Select what `:targets` ever had on hold that stated no set, by target and id."""
+    held = select(Hold.target_id, HoldImage.image_id).join(HoldImage, HoldImage.hold_id == Hold.id)
+    return held.where(among(Hold.target_id, "targets"), HoldImage.image_set == UNSTATED_SET)
+
+
+@cache
+def _set_of_held() -> Update:
+    """Give `:image` the set `:stated` in the holds of its target that lie within `:interval`."""
+    within = (
+        select(Hold.id)
+        .join(Interval, Interval.target_id == Hold.target_id)
+        .where(Interval.id == bindparam("interval"), Hold.held_at >= Interval.valid_from)
+    )
+    own = (HoldImage.image_set == UNSTATED_SET, HoldImage.image_id == bindparam("image"), HoldImage.hold_id.in_(within))
+    return update(HoldImage).where(*own).values(image_set=bindparam("stated"))
 
 
 # --- what the next run compares with ---------------------------------------------------------------------------------

@@ -172,17 +172,17 @@ def prune_intervals(conn: Connection, before: datetime) -> tuple[int, int]:
     kept = {changelog.last_change(conn), *conn.scalars(_untold_changes(), {"before": before})}
     for target_ids in portions(conn.scalars(select(TargetRow.id).order_by(TargetRow.id)).all(), TARGETS_AT_ONCE):
         rows = conn.execute(_begun(), {"targets": target_ids, "before": before})
-        logged: set[tuple[int, ImageKey, datetime]] = set()
+        # by id: an image whose set was stated later is under that, but for its changes until then
+        logged: set[tuple[int, str | None, datetime]] = set()
         for target_id, own in groupby(rows, key=lambda row: int(row.target_id)):
             sifted = sift(map(_row, own), before)
             intervals += sifted.gone
             folds += sifted.folds
-            logged |= {(target_id, key, at) for key, at in sifted.logged}
-        for change_id, target_id, image_set, image_id, observed_at in conn.execute(
+            logged |= {(target_id, key.image_id, at) for key, at in sifted.logged}
+        for change_id, target_id, image_id, observed_at in conn.execute(
             _old_changes(), {"targets": target_ids, "before": before}
         ):
-            key = ImageKey(image_set or "", image_id or "")
-            if (target_id, key, observed_at) not in logged and change_id not in kept:
+            if (target_id, image_id, observed_at) not in logged and change_id not in kept:
                 changes.append(change_id)
     _write_folds(conn, folds)
     for portion in portions(intervals, DELETED_AT_ONCE):
@@ -245,10 +245,8 @@ def _begun() -> Select[*tuple[Any, ...]]:
 
 @cache
 def _old_changes() -> Select[*tuple[Any, ...]]:
-    columns: tuple[Any, ...] = (ChangeLog.id, ChangeLog.target_id, ChangeLog.image_set, ChangeLog.image_id)
-    return select(*columns, ChangeLog.observed_at).where(
-        among(ChangeLog.target_id, "targets"), ChangeLog.recorded_at < bindparam("before")
-    )
+    columns: tuple[Any, ...] = (ChangeLog.id, ChangeLog.target_id, ChangeLog.image_id, ChangeLog.observed_at)
+    return select(*columns).where(among(ChangeLog.target_id, "targets"), ChangeLog.recorded_at < bindparam("before"))
 
 
 @cache

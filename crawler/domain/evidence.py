@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from crawler.domain.kinds import KINDS, UK8S_IMAGE, Kind
-from crawler.domain.models import Target, canonical_json, fold_keys, iso_utc
+from crawler.domain.models import UNSTATED_SET, Target, canonical_json, fold_keys, iso_utc
 from crawler.domain.parsing import key_of
 from crawler.domain.rows import ChangeRow, JsonRow, RunSummary
 
@@ -41,8 +41,9 @@ class KeptAnswer:
         return document if isinstance(document, Mapping) else {}
 
     def lists(self, image_set: str, image_id: str, kind: Kind) -> bool:
-        """Return whether it lists an image."""
-        return (image_set, image_id) in _records(self.document(), kind)
+        """Return whether it lists an image: in its set, however that is spelled, or where either states none."""
+        sets = {own.casefold() for own, listed in _records(self.document(), kind) if listed == image_id}
+        return not sets.isdisjoint((image_set.casefold(), UNSTATED_SET)) or (image_set == UNSTATED_SET and bool(sets))
 
     def text(self) -> str:
         """Return it for people: JSON in lines, anything else as it came."""

@@ -79,7 +79,7 @@ def _parse_iso(text: str, zone: tzinfo) -> datetime:
         return _midnight(date.fromisoformat(text), zone).astimezone(UTC)
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is not None:
-        return moment.astimezone(UTC)
+        return moment.astimezone(zone).astimezone(UTC)  # in which it is told; the first year is not whole in each
     aware = moment.replace(tzinfo=zone)
     if aware.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment:
         raise ValueError(f"the clocks of {zone_name(zone)} skipped it; add an offset, as in {text}Z")

@@ -112,7 +112,9 @@ def zones_apart(
     known = [knowledge(conn, chosen_targets(conn, side), moment, stale_after) for side in sides]
     for side in known:
         zones = sorted({target.zone for target in side})
-        if len(zones) > 1:
+        lanes = {target._replace(region="", zone="") for target in side}
+        is_one = len({zone.casefold() for zone in zones}) == 1 and len(lanes) == len(side)
+        if len(zones) > 1 and not is_one:
             raise Ambiguous(f"Several zones fit: {', '.join(zones)}; one is compared with one other.")
     rows = [images(conn, moment, replace(side, image_id=()), now=moment, stale_after=stale_after) for side in sides]
     every = side_by_side(rows[0], rows[1], known[0], known[1])

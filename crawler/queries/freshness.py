@@ -31,7 +31,15 @@ from sqlalchemy import (
 from crawler.db import last_observation
 from crawler.db.beginning import BEGINS_AT, read_beginning
 from crawler.db.engine import is_sqlite
-from crawler.db.filters import ChosenTarget, Exact, chosen_targets, exact_parts, sorted_targets, targets_with
+from crawler.db.filters import (
+    ChosenTarget,
+    Exact,
+    are_as_stated,
+    chosen_targets,
+    exact_parts,
+    sorted_targets,
+    targets_with,
+)
 from crawler.db.last_observation import LastRun, Observation
 from crawler.db.schema import Absence, Hold, HoldImage, OutcomeSpan, Run, ScopeTarget, Setting
 from crawler.db.sql import among, portions, written
@@ -69,7 +77,7 @@ def chosen_at(conn: Connection, filters: Filters, moment: datetime) -> tuple[lis
         if exact.project and exact.zone:
             statement = _few_at(exact, has_lateral=not is_sqlite(conn))
             rows = conn.execute(statement, {**parameters, "at": moment}).all()
-            if 0 < len(rows) < FEW:
+            if 0 < len(rows) < FEW and are_as_stated(rows, filters, exact):
                 return _chosen_few(conn, rows, filters, moment)
     chosen = chosen_targets(conn, filters)
     target_ids = [choice.target_id for choice in chosen]

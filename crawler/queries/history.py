@@ -15,7 +15,7 @@ from datetime import datetime
 from operator import attrgetter, ne
 from typing import Any, Literal
 
-from crawler.domain.models import END_OF_TIME, ImageKey, Target
+from crawler.domain.models import END_OF_TIME, UNSTATED_SET, ImageKey, Target
 from crawler.domain.rows import ChangeRow, Gap, JsonRow, Reason, Stay, in_json, or_null
 
 
@@ -87,6 +87,8 @@ def timeline(
             begun[where] = change
         if change.event in ("withdrawn", "modified"):
             ended[where] = change
+        if change.event == "modified":  # which may have stated the set, too, that was not stated before
+            ended.setdefault((where[0], UNSTATED_SET, *where[2:]), change)
     by_image: dict[tuple[Target, ImageKey], list[Stay]] = {}
     for stay in stays:
         by_image.setdefault((stay.target, ImageKey(stay.image_set, stay.image_id)), []).append(stay)
@@ -112,6 +114,8 @@ def timeline(
         before: datetime | None = None
         for stay in sorted(by_image[target, key], key=lambda stay: stay.valid_from):
             start = begun.get((target, *key, stay.valid_from))
+            if start is None and not stay.baseline:  # its set was stated later, and is the one it was in from the first
+                start = begun.get((target, UNSTATED_SET, image_id, stay.valid_from))
             end = ended.get((target, *key, stay.valid_to)) if stay.valid_to else None
             reason = None if stay.valid_to else unknown_for
             rows.append(

@@ -127,7 +127,7 @@ def where_is(
     At those of UK8S images, unless *filters* name a kind.
     """
     moment = require_aware(now if at is None else at)
-    filters = filters.of_images()
+    filters = with_known_names(conn, filters.of_images())
     require_kept(conn, moment)
     chosen = chosen_targets(conn, filters)
     targets = {choice.target_id: choice.target for choice in chosen}

@@ -33,6 +33,7 @@ class ZoneState:
     observed_at: datetime | None
     #: What the last failure said.
     message: str
+    #: How many targets it has, but for those that were never open to their key.
     targets: int
     #: How many of them are known.
     known: int

@@ -259,7 +259,9 @@ def _state(
         return to_micros(at) if at else 0
 
     well_known = [target_id for target_id in target_ids if reasons[target_id] is None]
-    newest = max(well_known or target_ids, key=last_seen)
+    # nothing is missing of what was never open to its key
+    opened = [target_id for target_id in target_ids if reasons[target_id] != "denied" or last_seen(target_id)]
+    newest = max(well_known or opened or target_ids, key=last_seen)
     observation = seen.get(newest)
     trouble = observation.current_trouble if observation else None
     return ZoneState(
@@ -268,7 +270,7 @@ def _state(
         since=trouble.since if trouble else None,
         observed_at=observation.observed_at if observation else None,
         message=trouble.message if trouble else "",
-        targets=len(target_ids),
+        targets=len(opened),
         known=len(well_known),
     )
 
@@ -326,15 +328,19 @@ def _is_open() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
 def last_seen(
     conn: Connection, targets: Mapping[int, Target], name_keys: Collection[str], moment: datetime
 ) -> dict[tuple[RegionZone, str, str], datetime]:
-    """Return when each set and name that was in a zone of *targets* before *moment*, and is no more, was last there."""
+    """
+    Return when each set and name that was in a zone of *targets* before *moment*, and is no more, was last there.
+
+    A target that listed it until nobody asked any more, and never said that it has gone, does not stand against others.
+    """
     places = {target_id: place_of(target) for target_id, target in targets.items()}
     gone: dict[tuple[RegionZone, str, str], int] = {}
     for portion in portions(sorted(name_keys), 50):
         for target_id, image_set, name_key, last in conn.execute(_ends(), {"keys": portion, "at": to_micros(moment)}):
-            if place := places.get(target_id):
+            if last <= to_micros(moment) and (place := places.get(target_id)):
                 key = (place, image_set, name_key)
                 gone[key] = max(gone.get(key, 0), last)
-    return {key: from_micros(last) for key, last in gone.items() if last <= to_micros(moment)}
+    return {key: from_micros(last) for key, last in gone.items()}
 
 
 @cache

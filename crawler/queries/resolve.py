@@ -22,7 +22,7 @@ from crawler.domain.timefmt import show_duration, tell_moment
 from crawler.errors import Ambiguous, CrawlerError, NoAnswer, Revoked, UnknownKnowledge
 
 #: Parts of a target in the order in which a person is asked to choose.
-_PARTS = ("project", "account", "variant", "kind", "region")
+_PARTS = ("project", "account", "variant", "kind", "region", "zone")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ def resolve(
     good observation is older than *max_age* or cannot tell; their sentences tell times in *timezone*.
     """
     zones = sorted({row.target.zone for row in status})
-    if len(zones) > 1:
+    if len({zone.casefold() for zone in zones}) > 1:
         raise Ambiguous(f"Several zones fit: {', '.join(zones)}; ids differ per zone, so give one with --zone.")
     question = _Question(
         name=name, gpu=gpu, now=now, max_age=max_age, min_age=min_age, revoked=revoked, timezone=timezone

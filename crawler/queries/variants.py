@@ -51,7 +51,6 @@ MERGED: Mapping[str, Callable[[list[Any]], Any]] = {
     "baseline": any,
     # Of images that were there when a variant was first asked nothing tells which came later.
     "superseded_by": lambda values: next(filter(None, values), None),
-    "lag": lambda values: values[0],
 }
 #: An observation of a change is over when the last variant was observed.
 OF_CHANGES: Mapping[str, Callable[[list[Any]], Any]] = {**MERGED, "observed_at": _latest}

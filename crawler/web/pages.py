@@ -309,7 +309,7 @@ class _Page:
         for kind in self.kinds:
             if kind is not self.kind:
                 states = self._known(Filters(kind=(kind.name,), variant=(DEFAULT_VARIANT,))).states
-                unknown[kind.name] = sum(zone.reason is not None for zone in states)
+                unknown[kind.name] = sum(zone.reason is not None and zone.targets > 0 for zone in states)
         return unknown
 
     def _held(self) -> list[start_page.HeldIn]:

@@ -63,11 +63,13 @@ def start(
     is_live: bool,
 ) -> Start:
     """
-    Return what the first page says of *zones* and of what is *held* in them.
+    Return what the first page says of *zones*, but for those never open to a key, and of what is *held* in them.
 
     *week* are the lines of the changes *found* of the last seven days; *elsewhere* is how many zones are not known of
     each other kind, *is_begun* whether anything was ever observed.
     """
+    # where none was ever open something is wrong
+    is_empty, zones = not zones, [zone for zone in zones if zone.targets] or zones
     known = sum(zone.reason is None for zone in zones)
     last, changes = "" if is_live else "_last", len(found.rows)
     findings = [
@@ -84,7 +86,7 @@ def start(
     others = [(words(f"kind_{kind}"), words("not_known", n=count), "") for kind, count in elsewhere.items() if count]
     findings += _finding("warn", "elsewhere", "", others, words, len(others))
     return Start(
-        is_empty=not zones,
+        is_empty=is_empty,
         is_begun=is_begun,
         findings=findings,
         latest=week[:MOST_LATEST],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -75,6 +76,7 @@ def url(sqlite_url: str, engine: Engine, tmp_path: Any, monkeypatch: pytest.Monk
         (("compare", "hk-02", "sg-02"), 8, "sg-02 is asked no more: it is retired since 2026-06-01 08:15:0"),
         (("compare", "sg-02", "hk-02"), 8, "sg-02 is asked no more: it is retired since 2026-06-01 08:15:0"),
         (("compare", "hk-02", "sg-01"), 8, "None of these targets had been observed well by"),
+        (("diff", "5m", "now", "--zone", "sg-02"), 8, "sg-02 is asked no more: it is retired since 2026-06-01 08:15:0"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )  # fmt: skip
@@ -84,6 +86,42 @@ def test_which_nothing(url: str, words: tuple[str, ...], code: int, said: str) -
 
     assert result.stdout == ""
     assert said in result.stderr
+
+
+def test_other_kinds_alone(engine: Engine, sqlite_url: str) -> None:
+    """Where others alone were observed nobody can tell which UK8S images there are, or were: no answer is not none."""
+    machines = target("hk-02")._replace(kind="uhost-image")
+    listed = {"RetCode": 0, "TotalCount": 1, "ImageSet": [{"ImageId": "uimage-m", "ImageName": "Rocky 9"}]}
+    diary = Diary(engine)
+
+    def said(*more: object, code: int = 8) -> str:
+        return call("--database", sqlite_url, "images", *more, now=diary.now, code=code).stderr
+
+    diary.run({machines: listed})
+    began = diary.now
+    assert "Nothing is known of --kind uk8s-image: nothing such was asked yet; `kinds` of the configuration" in said()
+    diary.run({machines: listed, LISTING: Refusal()})
+    assert "--kind uk8s-image: no good observation yet of hk-02 (failed); `crawler status` tells why." in said()
+    diary.run({machines: listed, LISTING: {"uimage-a": "Ubuntu 20.04"}})
+    assert "no good observation yet of hk-02 (never_observed)" in said("--at", began.isoformat())
+    assert said(code=0) == ""
+
+
+def test_nothing_where_not_all_is_known(engine: Engine, url: str) -> None:
+    """What fits nothing that is known may be where nobody knows, which is said; closed places say nothing."""
+    diary = Diary(engine, now=NOW)
+    diary.run({LISTING: Refusal(), EMPTY: {}})
+    fitting = call("--database", url, "images", "--name", "CentOS*", now=diary.now).stderr
+    diary.run({LISTING: {}, EMPTY: {}})
+    diary.run({LISTING: {}, EMPTY: {}})
+    diary.run({LISTING: {}, EMPTY: {}})
+    diary.run({LISTING: {}, EMPTY: Refusal()})
+    every = call("--database", url, "images", now=diary.now).stderr
+    zones = call("--database", url, "--language", "zh", "images", "--zone", "hk-*", now=diary.now).stderr
+
+    assert fitting == "No images fit --name CentOS* where that is known; not known: hk-02 (failed).\n"
+    assert every == "There are no images; not known: hk-03 (failed).\n"
+    assert re.search("--zone hk-[*] 没有镜像：.*；状态未知：hk-03", zones)
 
 
 def test_compare_where_a_project_is_not(engine: Engine, url: str) -> None:

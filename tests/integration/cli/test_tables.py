@@ -21,10 +21,12 @@ from pathlib import Path
 
 import pytest
 
+from crawler.db.engine import opened
 from crawler.demo import play
 from crawler.domain.text import width
 from crawler.emulator import run_in_thread
-from tests.support.command import ROOT, call
+from tests.support.command import ROOT, call, rows
+from tests.support.diary import Diary, target
 from tests.support.driving import Driver, account
 from tests.support.terminals import read_terminal
 from tests.support.worlds import make_timeline
@@ -151,6 +153,31 @@ def test_columns_of_sides(played: Path) -> None:
 
     assert ["Anolis 8.6", ""] in written
     assert {"image_name": "Anolis 8.6", "first.image_id": None} in rows
+
+
+def test_columns_of_where(sqlite_url: str) -> None:
+    """What the table of `where` works out is in the data too, where that is asked for: lag, project, other ids."""
+    here, there, old = target("hk-02"), target("sg-01"), {"uimage-old": "Debian 12"}
+    with opened(sqlite_url) as engine:
+        diary = Diary(engine)
+        diary.run({here: old, there: old})
+        diary.run({here: {**old, "uimage-a": "Ubuntu 20.04"}, there: old})
+        both = {**old, "uimage-a": "Ubuntu 20.04", "uimage-b": "Ubuntu 20.04"}
+        diary.run({here: both, there: {**old, "uimage-c": "Ubuntu 20.04"}})
+    words = ("--database", sqlite_url, "where", "Ubuntu 20.04")
+    lags = {row["zone"]: row["lag_seconds"] for row in rows(*words, now=diary.now)}
+    shown = ("--columns", "zone,projects,lag,ids")
+    written = list(csv.reader(io.StringIO(call(*words, *shown, "-o", "csv", now=diary.now).stdout)))
+
+    assert lags["sg-01"] > lags["hk-02"] == 0
+    assert rows(*words, *shown, now=diary.now) == [
+        {"zone": "hk-02", "projects": "org-x", "lag_seconds": 0, "note": "older uimage-a still there"},
+        {"zone": "sg-01", "projects": "org-x", "lag_seconds": lags["sg-01"], "note": ""},
+    ]
+    assert [line[1:] for line in written[1:]] == [
+        ["org-x", "0.0", "older uimage-a still there"], ["org-x", str(lags["sg-01"]), ""],
+    ]  # fmt: skip
+    assert "ZONE   LAG" in call(*words, *shown[:1], "zone,lag", now=diary.now).stdout
 
 
 @pytest.mark.parametrize("words", [words for words in TABLES if not words.startswith("db copy")])

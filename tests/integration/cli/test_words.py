@@ -95,6 +95,8 @@ def test_names_without_spaces(diary: Diary, database_url: str, tmp_path: Path) -
     assert ids(rows(*ask, "changes", "--name", "centos7.6", now=diary.now)) == {"b", "d"}
     assert ids(rows(*ask, "history", "centos7.6", now=diary.now)) == {"b", "d"}
     assert {row["state"] for row in rows(*ask, "where", "ubuntu20.04", now=diary.now)} == {"present"}
+    narrowed = rows(*ask, "where", "Ubuntu*", "--name", "ubuntu20.04", now=diary.now)
+    assert {row["state"] for row in narrowed} == {"present"}
     assert ids(rows(*ask, "diff", "5m", "now", "--name", "centos7.6 64", now=diary.now)) == {"c"}
     found = call(*ask, "resolve", "--zone", "hk-02", "--name", "ubuntu20.04", "-o", "id", now=diary.now)
     assert found.stdout == "a\n"

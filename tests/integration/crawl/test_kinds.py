@@ -202,7 +202,7 @@ def test_what_is_not_compared(user: Driver) -> None:
 
 
 def test_events_of_the_other_kinds(user: Driver) -> None:
-    """Versions that go, types that sell out and groups whose image changed are changes."""
+    """Versions that go, types that sell out and groups whose image changed are changes, which `explain` finds."""
     after = {
         "uk8s-version": {"hk": [version(name) for name in ("1.30.14", "1.32.9", "1.34.1")]},
         "instance-type": {"hk-02": [machine_type("O"), machine_type("V100", "Soldout", ParentType="G")]},
@@ -223,6 +223,7 @@ def test_events_of_the_other_kinds(user: Driver) -> None:
         ("node-group", "modified", "ng-blue", '{"node_image_id": ["uimage-vareox", "uimage-new"]}'),
         ("node-group", "modified", "asg-blue", '{"node_image_id": ["uimage-vareox", "uimage-new"]}'),
     }
+    assert "withdrawn V100/spot" in user.call("explain", "V100/spot").stdout
 
 
 def test_the_older_action(user: Driver) -> None:

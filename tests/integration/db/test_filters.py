@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -77,4 +78,24 @@ def test_project_in_every_case(engine: Engine, word: str, zones: tuple[str, ...]
         few, _ = chosen_at(conn, filters, datetime(2026, 6, 1, tzinfo=UTC))
 
     assert [choice.target.project for choice in listed] == ["org-x", "org-y", "prod"]
+    assert few == listed
+
+
+@pytest.mark.parametrize("projects", [(), ("org-x",)], ids=" ".join)
+@pytest.mark.parametrize(
+    ("part", "word"), [("zone", "hk-02"), ("zone", "HK-02"), ("zone", "Hk-02"), ("region", "hk"), ("region", "HK")]
+)
+def test_place_in_every_case(engine: Engine, part: str, word: str, projects: tuple[str, ...]) -> None:
+    """So are a region and a zone: that one is written just so leaves out none that is written in another case."""
+    places = [("hk", "hk-02"), ("HK", "HK-02"), ("sg", "sg-01")]
+    with begin(engine) as conn:
+        conn.execute(insert(Account), {"id": 1, "name": "one", "endpoint": ""})
+        row = target_row(1, "org-x")
+        conn.execute(insert(TargetRow), [row | {"region": region, "zone": zone} for region, zone in places])
+    with read(engine) as conn:
+        filters = replace(Filters(project=projects), **{part: (word,)})
+        listed = chosen_targets(conn, filters)
+        few, _ = chosen_at(conn, filters, datetime(2026, 6, 1, tzinfo=UTC))
+
+    assert [choice.target.zone for choice in listed] == ["HK-02", "hk-02"]
     assert few == listed

@@ -16,9 +16,10 @@ from crawler.db.schema import Absence
 from crawler.domain.filters import Filters
 from crawler.domain.models import END_OF_TIME, Target, normalise_name
 from crawler.domain.rows import Gap, ImageRow
-from crawler.errors import UnknownKnowledge
+from crawler.errors import Ambiguous, UnknownKnowledge
 from crawler.queries import diff_lookup, history_lookup, images
 from crawler.queries import gaps as queries_gaps
+from crawler.queries.compare import CompareRow
 from crawler.queries.history import HistoryRow
 from tests.support.diary import PERIOD, START, Answer, Diary, Refusal, target
 from tests.support.plans import plan, statements
@@ -294,6 +295,22 @@ def test_zones_apart_unknown(engine: Engine) -> None:
         ("Ubuntu 20.04", "unknown", "failed"),
     }
     assert (known[0][home].reason, known[1][away].reason) == (None, "failed")
+
+
+def test_zones_apart_in_any_case(engine: Engine) -> None:
+    """A zone that another project has in another case is the same zone; where one project has both, none is chosen."""
+    diary = Diary(engine)
+    own, asked = {"uimage-a": "CentOS 7.6"}, [TARGETS[0], target("HK-01", project="org-2"), *TARGETS[2:]]
+
+    def apart() -> list[CompareRow]:
+        with read(engine) as conn:
+            return diff_lookup.zones_apart(conn, ["hk-01"], ["hk-02"], None, now=diary.now, stale_after=STALE)[0]
+
+    diary.run(dict.fromkeys(asked, own))
+    assert [(row.result, row.projects) for row in apart()] == [("same", ("prod/org-1", "prod/org-2"))]
+    diary.run(dict.fromkeys([*asked, target("HK-01", project="org-1")], own))
+    with pytest.raises(Ambiguous, match="Several zones fit: HK-01, hk-01"):
+        apart()
 
 
 def test_images_found_by_id_name_and_glob(engine: Engine) -> None:

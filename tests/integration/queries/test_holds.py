@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
@@ -12,10 +12,13 @@ from sqlalchemy import Engine
 from crawler.cli.app import cli
 from crawler.config.models import Settings
 from crawler.db.engine import begin, read
+from crawler.db.pruning import prune
+from crawler.domain.filters import Filters
 from crawler.domain.rows import ChangeRow, HoldRow
 from crawler.emulator import EmulatorServer, run_in_thread
 from crawler.errors import UsageError
-from crawler.queries import changes, holds, images
+from crawler.queries import changes, history_lookup, holds, images
+from crawler.queries.history import HistoryRow
 from tests.support.answers import NOON
 from tests.support.crawling import account_at, crawl_once, settings_for
 from tests.support.diary import Diary, target
@@ -140,3 +143,48 @@ def test_the_commands_list_accept_and_log(engine: Engine, held: Settings) -> Non
     assert (code, "hold 1 is accepted already" in output) == (2, True)
     assert "Nothing is on hold." in call("holds", "list")[1]
     assert '"status": "accepted"' in call("holds", "list", "--all", "-o", "json")[1]
+
+
+def test_what_was_held_before_its_set_was_stated(engine: Engine) -> None:
+    """
+    An image of a machine whose ImageType is stated only later was on hold all the same: its past, which is under that
+    set from then on, says so as before, when it came, and what ended the state before.
+    """
+    where, kind = target("hk-02")._replace(kind="uhost-image"), Filters(kind=("uhost-image",))
+    diary = Diary(engine)
+
+    def run(ids: str, **stated: str) -> None:
+        records = [{"ImageId": one, "ImageName": f"Rocky {one}", **stated} for one in ids]
+        records += [{"ImageId": "z", "ImageName": "Debian 12" if stated else "Debian", **stated}]
+        diary.run({where: {"RetCode": 0, "TotalCount": len(records), "ImageSet": records}})
+
+    def told(at: datetime) -> tuple[list[tuple[object, ...]], list[HistoryRow]]:
+        with read(engine) as conn:
+            listed = images.images(conn, at, kind, now=diary.now, stale_after=timedelta(hours=26))
+            rows = sorted(listed, key=lambda row: row.image_id)
+            known: list[tuple[object, ...]] = [(row.image_id, row.state, row.reason) for row in rows]
+            past = history_lookup.history(conn, ["c", "z"], kind, now=diary.now, stale_after=timedelta(hours=26))
+        return known, past
+
+    run("ab")
+    run("abc")
+    run("")
+    held_at = diary.now
+    before, (_, arrived) = told(held_at)
+    run("abc", ImageType="Base")
+    after, (same, changed, ended) = told(held_at)
+
+    assert before == [*((one, "unknown", "held") for one in "abc"), ("z", "present", None)]
+    assert after == before
+    assert (same.image_set, same.image_id) == ("Base", "c")
+    assert (same.valid_from, same.not_before) == (arrived.valid_from, arrived.not_before)
+    assert [gap.reason for gap in same.gaps] == [gap.reason for gap in arrived.gaps] == ["held"]
+    assert same.gaps[0].unknown_to is not None
+    assert (changed.image_set, changed.fields) == ("Base", {"image_name": ["Debian", "Debian 12"]})
+    assert (ended.image_set, ended.ended_by, ended.valid_to) == ("unstated", "modified", changed.valid_from)
+
+    prune(engine, None, before=diary.now, now=diary.now + HOUR)
+    _, kept = told(diary.now)
+    assert [(row.image_set, row.not_before, row.ended_by) for row in kept] == [
+        (row.image_set, row.not_before, row.ended_by) for row in (same, changed, ended)
+    ]

@@ -374,6 +374,23 @@ def test_bar_of_what_is_asked_no_more(engine: Engine) -> None:
     assert "no longer asked" in html
 
 
+def test_withdrawn_whoever_is_asked_no_more(engine: Engine) -> None:
+    """A name that its zone lists no more was withdrawn there, whatever a project listed until it was asked no more."""
+    diary = Diary(engine)
+    first, second, other = target("hk-02", "org-a"), target("hk-02", "org-b"), target("sg-01")
+    rest = {"uimage-x": "CentOS 7.6", "uimage-y": "Anolis 8.6"}
+    every = {"uimage-a": "Ubuntu 20.04", **rest}
+    diary.run({first: every, second: every, other: every})
+    gone = Reconciliation(asked=(), deselected=(first,))
+    with begin(engine) as conn:
+        apply_reconciliation(conn, diary.account_id, gone, 1, diary.tick())
+    diary.run({second: rest, other: every})
+
+    assert len(re.findall(r'<td class="w" title="withdrawn, gone by', html_of(engine, "now", diary.now))) == 1
+    said = words_in(html_of(engine, "names/ubuntu-20.04", diary.now))
+    assert "present in 1 of 2 zones; withdrawn in 1 of 2 zones" in said
+
+
 def test_hold_where_nobody_asks_any_more(engine: Engine) -> None:
     """A hold in a zone that is asked no more, as after its retirement, is nothing to look at on the first page."""
     diary = Diary(engine)
@@ -494,6 +511,25 @@ def test_another_kind_is_in_trouble(engine: Engine, two_kinds: Diary) -> None:
     two_kinds.run({target("hk-02"): {"uimage-b": "Ubuntu 20.04"}, MACHINES: Refusal()})
 
     assert "Another kind has zones that are not known now" in html_of(engine, "", two_kinds.now)
+
+
+def test_what_was_never_open(engine: Engine) -> None:
+    """What was never open to the key is nothing to look at on the first page, unless nothing is."""
+    diary = Diary(engine)
+    denied = Refusal("denied", 299, "no permission", "denied")
+    here, closed = target("hk-02"), [target("hk-02", "org-b"), target("sg-01"), MACHINES]
+
+    def said() -> str:
+        return words_in(html_of(engine, "", diary.now, is_private=True))
+
+    diary.run(dict.fromkeys(closed, denied))
+    assert "2 zones are not known now" in said()
+    diary.run({here: {"uimage-a": "Ubuntu 20.04"}, **dict.fromkeys(closed, denied)})
+    assert "Nothing is wrong." in said()
+    assert "1 / 1" in said()
+    assert "sg-01" not in said()
+    diary.run({here: Refusal(), **dict.fromkeys(closed, denied)})
+    assert "1 zone is not known now" in said()
 
 
 def test_nothing_is_said_of_what_is_not_known(engine: Engine) -> None:

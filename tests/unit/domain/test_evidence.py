@@ -116,6 +116,21 @@ def test_what_an_answer_lists() -> None:
     assert listing.lists("CustomImageSet", "uimage-a", UK8S_IMAGE)
     assert not listing.lists("ImageSet", "uimage-a", UK8S_IMAGE)
     assert not listing.lists("CustomImageSet", "uimage-b", UK8S_IMAGE)
+    assert answer({"GPUIMAGESET": [{"ImageId": "uimage-a"}]}).lists("GpuImageSet", "uimage-a", UK8S_IMAGE)
+
+
+def test_listed_in_no_set() -> None:
+    """An image of a machine is listed also where the answer, or all that is known of it, does not state its type."""
+    machines = KINDS["uhost-image"]
+    without = answer({"ImageSet": [{"ImageId": "uimage-a"}]})
+    stated = answer({"ImageSet": [{"ImageId": "uimage-a", "ImageType": "Base"}]})
+
+    assert without.lists("Base", "uimage-a", machines)
+    assert stated.lists("unstated", "uimage-a", machines)
+    assert stated.lists("Base", "uimage-a", machines)
+    assert not stated.lists("Custom", "uimage-a", machines)
+    assert not without.lists("Base", "uimage-b", machines)
+    assert not stated.lists("unstated", "uimage-b", machines)
 
 
 def test_kind_of_a_target() -> None:

@@ -94,6 +94,12 @@ def test_impossible_moment(text: str, said: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_moment_that_its_zone_cannot_tell() -> None:
+    """A time that is too early to be written in the configured zone is refused where it is read."""
+    with pytest.raises(UsageError, match="too far away"):
+        parse_moment("0001-01-01T00:00Z", now=NOW, zone=ZoneInfo("America/New_York"))
+
+
 def test_skipped_hour() -> None:
     """A time that the clocks skipped is refused, and the way out is named."""
     with pytest.raises(UsageError, match="the clocks of Europe/Berlin skipped it; add an offset"):

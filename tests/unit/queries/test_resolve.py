@@ -131,3 +131,13 @@ def test_a_stale_project_with_the_same_id() -> None:
     assert ask([status(), stale], image("uimage-a"), image("uimage-a", where=OTHER)).image_id == "uimage-a"
     older = image("uimage-0", where=OTHER, came=200)
     assert ask([status(), stale], image("uimage-a"), image("uimage-a", where=OTHER), older).image_id == "uimage-a"
+
+
+def test_a_zone_in_two_cases() -> None:
+    """A zone that another account has in another case is the same zone."""
+    spelled = target("HK-02", account="other")
+    states = [status(), status(spelled)]
+
+    assert ask(states, image("uimage-a"), image("uimage-a", where=spelled)).image_id == "uimage-a"
+    with pytest.raises(Ambiguous, match=r"\(other: uimage-b, prod: uimage-a\); choose with --account"):
+        ask(states, image("uimage-a"), image("uimage-b", where=spelled))
