@@ -81,7 +81,7 @@ class Composition:
     @property
     def question(self) -> Question:
         """Return what to ask next."""
-        if self._stage == "list":
+        if self._is_listing:
             paging = self._kind.paging
             page = {"Offset": str(self._received), "Limit": str(paging.limit)} if paging is not None else {}
             return Question(self._action, {**self._asked, **page})
@@ -99,7 +99,7 @@ class Composition:
         if document is None:
             raise NotUnderstood("the answer is not a JSON object")
         try:
-            is_whole = self._take_page(document) if self._stage == "list" else self._take_followed(document)
+            is_whole = self._take_page(document) if self._is_listing else self._take_followed(document)
         except _Incomplete as fault:
             if self._was_begun_again:
                 raise NotWhole(f"{fault}, also when it was read once more") from None
@@ -113,11 +113,11 @@ class Composition:
         Say what a refusal of `question` means: the whole answer where it is the end of the list, that another action
         is asked instead, or None where it is nothing but a refusal.
         """
-        is_first = self._stage == "list" and not self._pages
+        is_first = self._is_listing and not self._pages
         if is_first and refusal.ret_code == UNKNOWN_ACTION and self._action != self._kind.instead != "":
             self._action = self._kind.instead
             return "asked otherwise"
-        may_be_end = self._stage == "list" and not is_first and (refusal.is_of_product or not refusal.is_passing)
+        may_be_end = self._is_listing and not is_first and (refusal.is_of_product or not refusal.is_passing)
         if not may_be_end or refusal.ret_code is None:
             return None
         said = refusal.message.casefold()
@@ -128,7 +128,7 @@ class Composition:
         return self._written() if self._end_list() else "asked otherwise"
 
     def _begin(self) -> None:
-        self._stage: Literal["list", "follow"] = "list"
+        self._is_listing = True
         self._received = 0
         self._pages = 0
         self._first_page = 0
@@ -199,7 +199,7 @@ class Composition:
         if self._pages == 0:
             self._total = stated
         elif self._total is not None and stated != self._total:
-            if stated == count and self._pages == 1 and self._total in (self._first_page, self._received):
+            if stated == count and self._total == self._received:
                 self._total = None  # each page counts itself
                 return
             raise _Incomplete(f"the number of records was {self._total}, and then {stated}, while they were read")
@@ -243,7 +243,7 @@ class Composition:
             have = f"{counted(unnamed, 'item')} of {self._kind.action} {agreeing(unnamed, 'has', 'have')}"
             raise NotWhole(f"{have} no {self._kind.follow[0].item_key}")
         self._open = [(follow, item) for item in self._items for follow in self._kind.follow]
-        self._stage = "follow"
+        self._is_listing = False
         return not self._open
 
     def _item_id(self, item: Any) -> str:
