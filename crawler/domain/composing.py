@@ -155,7 +155,7 @@ class Composition:
         sets = [(name, value, _records(value)) for name, value in found.sets]
         count = sum(len(records) for _, _, records in sets)
         if not kind.follow:
-            self._keep(document, found.sets)
+            self._keep(document)
         elif found.unknown_lists:
             raise NotWhole(f"it has none of the sets of {kind.action}, but objects under {found.unknown_lists[:80]}")
         else:
@@ -291,14 +291,13 @@ class Composition:
             if check not in self._tolerated:
                 raise _Incomplete(sentence)
 
-    def _keep(self, document: Mapping[str, Any], sets: list[tuple[str, Any]]) -> None:
+    def _keep(self, document: Mapping[str, Any]) -> None:
         """Keep a page: its lists are joined, of everything else the first statement counts."""
-        names = {id(value): name for name, value in sets if isinstance(value, Unread | list | Mapping)}
         for key, value in document.items():
-            name = names.get(id(value))
-            if name is not None:
-                self._lists.setdefault(name, []).extend(_inside(value))
-            elif key.casefold() not in {kept.casefold() for kept in self._envelope}:
+            sets = read_members({key: value}, self._kind, self._kind.sets).sets
+            for name, listed in sets:  # which may be one record, or an id as a text
+                self._lists.setdefault(name, []).extend(_inside(listed))
+            if not sets and key.casefold() not in {kept.casefold() for kept in self._envelope}:
                 self._envelope[key] = _encoded(value)
 
     def _written(self) -> bytes:

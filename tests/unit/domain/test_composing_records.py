@@ -85,6 +85,32 @@ def test_record_without_a_list() -> None:
     assert document["ImageSet"] == [uhost_image(1)]
 
 
+@pytest.mark.parametrize(
+    ("sets", "joined"),
+    [
+        (["uimage-a", "uimage-b"], ["uimage-a", "uimage-b"]),
+        ([["uimage-a"], "uimage-b"], ["uimage-a", "uimage-b"]),
+        (["uimage-a", {"ImageId": "uimage-b"}], ["uimage-a", {"ImageId": "uimage-b"}]),
+    ],
+    ids=["each alone", "the last alone", "a record"],
+)
+def test_an_id_without_a_list(sets: list[Any], joined: list[Any]) -> None:
+    """A set that is one id, and no list of it, is a list of one on every page."""
+    document, offsets = compose(lambda offset, limit: page([], 2) | {"ImageSet": sets[offset]})
+
+    assert document == page(joined, 2)
+    assert offsets == [0, 1]
+
+
+@pytest.mark.parametrize("nothing", [[], {}, "", None])
+def test_a_set_that_holds_nothing(nothing: Any) -> None:
+    """A set that is empty in any way lists no record."""
+    document, offsets = compose(lambda offset, limit: page([], 0) | {"ImageSet": nothing})
+
+    assert document == page([], 0)
+    assert offsets == [0]
+
+
 def test_what_pages_say_beside_their_lists() -> None:
     """Of what the pages say beside their lists the first statement counts, in any case; a later page may add to it."""
     every = records(150)
