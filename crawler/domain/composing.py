@@ -81,7 +81,7 @@ class Composition:
     @property
     def question(self) -> Question:
         """Return what to ask next."""
-        if self._stage == "list":
+        if self._is_listing:
             paging = self._kind.paging
             page = {"Offset": str(self._received), "Limit": str(paging.limit)} if paging is not None else {}
             return Question(self._action, {**self._asked, **page})
@@ -99,7 +99,7 @@ class Composition:
         if document is None:
             raise NotUnderstood("the answer is not a JSON object")
         try:
-            is_whole = self._take_page(document) if self._stage == "list" else self._take_followed(document)
+            is_whole = self._take_page(document) if self._is_listing else self._take_followed(document)
         except _Incomplete as fault:
             if self._was_begun_again:
                 raise NotWhole(f"{fault}, also when it was read once more") from None
@@ -113,11 +113,11 @@ class Composition:
         Say what a refusal of `question` means: the whole answer where it is the end of the list, that another action
         is asked instead, or None where it is nothing but a refusal.
         """
-        is_first = self._stage == "list" and not self._pages
+        is_first = self._is_listing and not self._pages
         if is_first and refusal.ret_code == UNKNOWN_ACTION and self._action != self._kind.instead != "":
             self._action = self._kind.instead
             return "asked otherwise"
-        may_be_end = self._stage == "list" and not is_first and (refusal.is_of_product or not refusal.is_passing)
+        may_be_end = self._is_listing and not is_first and (refusal.is_of_product or not refusal.is_passing)
         if not may_be_end or refusal.ret_code is None:
             return None
         said = refusal.message.casefold()
@@ -128,7 +128,7 @@ class Composition:
         return self._written() if self._end_list() else "asked otherwise"
 
     def _begin(self) -> None:
-        self._stage: Literal["list", "follow"] = "list"
+        self._is_listing = True
         self._received = 0
         self._pages = 0
         self._first_page = 0
@@ -159,7 +159,7 @@ class Composition:
         sets = [(name, value, _records(value)) for name, value in found.sets]
         count = sum(len(records) for _, _, records in sets)
         if not kind.follow:
-            self._keep(document, found.sets)
+            self._keep(document)
         elif found.unknown_lists:
             raise NotWhole(f"it has none of the sets of {kind.action}, but objects under {found.unknown_lists[:80]}")
         else:
@@ -254,7 +254,7 @@ class Composition:
             have = f"{counted(unnamed, 'item')} of {self._kind.action} {agreeing(unnamed, 'has', 'have')}"
             raise NotWhole(f"{have} no {self._kind.follow[0].item_key}")
         self._open = [(follow, item) for item in self._items for follow in self._kind.follow]
-        self._stage = "follow"
+        self._is_listing = False
         return not self._open
 
     def _item_id(self, item: Any) -> str:
@@ -302,14 +302,13 @@ class Composition:
             if check not in self._tolerated:
                 raise _Incomplete(sentence)
 
-    def _keep(self, document: Mapping[str, Any], sets: list[tuple[str, Any]]) -> None:
+    def _keep(self, document: Mapping[str, Any]) -> None:
         """Keep a page: its lists are joined, of everything else the first statement counts."""
-        names = {id(value): name for name, value in sets if isinstance(value, Unread | list | Mapping)}
         for key, value in document.items():
-            name = names.get(id(value))
-            if name is not None:
-                self._lists.setdefault(name, []).extend(_inside(value))
-            elif key.casefold() not in {kept.casefold() for kept in self._envelope}:
+            sets = read_members({key: value}, self._kind, self._kind.sets).sets
+            for name, listed in sets:  # which may be one record, or an id as a text
+                self._lists.setdefault(name, []).extend(_inside(listed))
+            if not sets and key.casefold() not in {kept.casefold() for kept in self._envelope}:
                 self._envelope[key] = _encoded(value)
 
     def _written(self) -> bytes:

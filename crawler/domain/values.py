@@ -89,7 +89,7 @@ def read_count(value: Any) -> int | None:
     if number is not None or isinstance(value, bool) or not isinstance(value, int | float | str):
         return number
     if isinstance(value, int):
-        return LARGEST_INTEGER - 1 if value > 0 else -1
+        return min(max(value, -1), LARGEST_INTEGER - 1)
     try:
         stated = float(value.replace(",", "") if isinstance(value, str) else value)
     except ValueError:
@@ -104,8 +104,8 @@ def _read_names(value: Any) -> list[str] | None:
         return [clean_text(value)] if value.strip() else None
     if not isinstance(value, list):
         return None
-    kept = (element if isinstance(element, str) else clean(element) for element in value)
-    return sorted({intern(clean_text(e) if isinstance(e, str) else canonical_json(e)) for e in kept if e is not None})
+    kept = (element for element in map(clean, value) if element is not None)
+    return sorted({intern(e if isinstance(e, str) else canonical_json(e)) for e in kept})
 
 
 def _read_inverted(value: Any) -> bool | None:

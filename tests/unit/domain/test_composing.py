@@ -1,73 +1,25 @@
-"""Pages and follow-ups: what makes one whole answer, and what makes none."""
+"""The pages of a list: what makes one whole answer, and what makes none."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from crawler.domain.composing import Composition, NotWhole, RefusedPage
-from crawler.domain.kinds import KINDS, Kind
+from crawler.domain.kinds import KINDS, Paging
 from crawler.domain.models import Target
 from crawler.domain.objections import Tolerable
 from crawler.domain.parsing import MAX_RECORDS
 from crawler.errors import NotUnderstood
 from tests.support.kinds import uhost_image
+from tests.support.list_pages import KIND, TARGET, Server, beyond, compose, page, paged, records
 
-KIND = KINDS["uhost-image"]
-TARGET = Target("prod", "org-a", "hk", "hk-02", "uhost-image")
-
-Server = Callable[[int, int], "dict[str, Any] | RefusedPage"]
-
-
-def records(count: int, first: int = 0) -> list[dict[str, Any]]:
-    return [uhost_image(number) for number in range(first, first + count)]
-
-
-def page(listed: Sequence[Any], total: int | None, **more: Any) -> dict[str, Any]:
-    counts = {} if total is None else {"TotalCount": total}
-    document = {"RetCode": 0, "Action": "DescribeImageResponse", **counts, "ImageSet": list(listed)}
-    return document | more
-
-
-def beyond(message: str = "Offset exceeds the total", ret_code: int = 8039) -> RefusedPage:
-    return RefusedPage(ret_code=ret_code, message=message, is_of_product=ret_code >= 2000, is_passing=ret_code >= 2000)
-
-
-def paged(listed: Sequence[Any], *, size: int | None = None, total: int | None = -1, end: Any = None) -> Server:
-    """Return a server of *listed*, *size* records a page; it states *total* (None: nothing; -1: the truth)."""
-
-    def serve(offset: int, limit: int) -> dict[str, Any] | RefusedPage:
-        here = listed[offset : offset + min(limit, size or limit)]
-        if offset and not here and end is not None:
-            refused: RefusedPage = end
-            return refused
-        return page(here, len(listed) if total == -1 else total)
-
-    return serve
-
-
-def compose(serve: Server, *, kind: Kind = KIND, most: int = 400) -> tuple[dict[str, Any] | RefusedPage, list[int]]:
-    """Ask until there is a whole answer, or a refusal that ends nothing; give it, and the offsets that were asked."""
-    composition = Composition(TARGET, kind, {})
-    offsets: list[int] = []
-    while len(offsets) < most:
-        params = composition.question.params
-        offsets.append(int(params["Offset"]))
-        answer = serve(offsets[-1], int(params["Limit"]))
-        if isinstance(answer, RefusedPage):
-            said = composition.refused(answer)
-            if said is None:
-                return answer, offsets
-            whole = said if isinstance(said, bytes) else None
-        else:
-            whole = composition.take(json.dumps(answer).encode())
-        if whole is not None:
-            document: dict[str, Any] = json.loads(whole)
-            return document, offsets
-    raise AssertionError("it asks for ever")
+INSTANCE_TYPES = Target("prod", "org-a", "hk", "hk-02", "instance-type")
+UNKNOWN = RefusedPage(ret_code=161, message="Action not found", is_of_product=False, is_passing=False)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +29,7 @@ def compose(serve: Server, *, kind: Kind = KIND, most: int = 400) -> tuple[dict[
         (99, None, [0]),
         (100, None, [0, 100]),
         (101, None, [0, 100]),
+        (200, None, [0, 100]),
         (250, None, [0, 100, 200]),
         (120, 50, [0, 50, 100]),
         (100, 50, [0, 50]),
@@ -113,18 +66,86 @@ def test_short_page_behind_a_full_one() -> None:
     assert offsets == [0]
 
 
-def test_each_page_counts_itself() -> None:
+@pytest.mark.parametrize(
+    ("count", "served", "limit", "expected"),
+    [
+        (24, 25, 25, [0]),
+        (25, 25, 25, [0, 25]),
+        (105, 105, 100, [0, 105]),
+        (99, 105, 100, [0]),
+    ],
+    ids=["not full", "full", "more than was asked for", "less than was asked for"],
+)
+def test_a_full_page_without_a_total(count: int, served: int, limit: int, expected: list[int]) -> None:
+    """Where nobody states the total, one more is asked behind a page that is full, whatever the Limit is."""
+    every = records(count)
+
+    document, offsets = compose(
+        lambda offset, limit: page(every[offset:][:served], None), kind=replace(KIND, paging=Paging(limit=limit))
+    )
+
+    assert isinstance(document, dict)
+    assert document["ImageSet"] == every
+    assert offsets == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(99, [0]), (130, [0, 100, 130]), (200, [0, 100, 200]), (230, [0, 100, 200, 230])]
+)
+def test_each_page_counts_itself(count: int, expected: list[int]) -> None:
     """A TotalCount that is the size of the page says nothing about the list, which is read to its end."""
-    every = records(230)
+    every = records(count)
 
     def serve(offset: int, limit: int) -> dict[str, Any]:
         here = every[offset : offset + limit]
         return page(here, len(here))
 
-    document, _ = compose(serve)
+    document, offsets = compose(serve)
 
     assert isinstance(document, dict)
-    assert len(document["ImageSet"]) == 230
+    assert document["ImageSet"] == every
+    assert document.get("TotalCount") in (None, count)
+    assert offsets == expected
+
+
+@pytest.mark.parametrize(("count", "total"), [(55, 7), (55, 0), (55, 1), (155, 7), (155, 0)])
+def test_a_total_that_counts_something_else(count: int, total: int) -> None:
+    """A total of less than is listed is none: the list is read and written as if nobody had stated one."""
+    document, offsets = compose(paged(records(count), total=total))
+
+    assert isinstance(document, dict)
+    assert document["ImageSet"] == records(count)
+    assert "TotalCount" not in document
+    assert offsets == ([0] if count < 100 else [0, 100, 155])
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "expected"), [(150, None, [0, 100]), (150, 0, [0, 100]), (None, 150, [0, 100, 150])]
+)
+def test_a_total_that_some_pages_state(first: int | None, later: int | None, expected: list[int]) -> None:
+    """A later page need not state the total, or counts nothing; one that the first does not state is none."""
+    every = records(150)
+
+    document, offsets = compose(
+        lambda offset, limit: page(every[offset : offset + limit], later if offset else first),
+    )
+
+    assert isinstance(document, dict)
+    assert document["ImageSet"] == every
+    assert document.get("TotalCount") == first
+    assert offsets == expected
+
+
+@pytest.mark.parametrize("later", [1, 50, 149, 151])
+def test_another_total_on_a_later_page(later: int) -> None:
+    """Another total on a later page is a list that moved, also where it is the number of records of that page."""
+    every = records(150)
+
+    with pytest.raises(NotWhole) as caught:
+        compose(lambda offset, limit: page(every[offset : offset + limit], later if offset else 150))
+    assert str(caught.value) == (
+        f"the number of records was 150, and then {later}, while they were read, also when it was read once more"
+    )
 
 
 def _repeating(listed: Sequence[Any], *, size: int = 100, total: int | None = -1) -> Server:
@@ -150,6 +171,29 @@ def test_a_page_that_repeats_its_own_records(count: int, size: int, total: int |
     assert isinstance(document, dict)
     assert {record["ImageId"] for record in document["ImageSet"]} == {record["ImageId"] for record in records(count)}
     assert len(offsets) == len(set(offsets))
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "counted", "expected"),
+    [
+        (44, 44, 44, [0]),
+        (50, 50, 50, [0]),
+        (100, 100, 100, [0, 100]),
+        (22, 44, None, [0, 22]),
+        (25, 50, None, [0, 25]),
+        (44, None, None, [0]),
+        (50, None, None, [0, 50]),
+        (60, None, None, [0, 60]),
+    ],
+)
+def test_when_repeated_records_are_all(count: int, total: int | None, counted: int | None, expected: list[int]) -> None:
+    """A page that lists each record twice is the whole list where it counts each once; else more is asked for."""
+    document, offsets = compose(_repeating(records(count), total=total))
+
+    assert isinstance(document, dict)
+    assert document["ImageSet"] == [record for record in records(count) for _ in range(2)]
+    assert document.get("TotalCount") == counted
+    assert offsets == expected
 
 
 def test_a_page_that_repeats_records_without_an_id() -> None:
@@ -185,29 +229,36 @@ def test_a_total_that_is_what_a_page_repeats(size: int) -> None:
 
 
 @pytest.mark.parametrize("total", [-1, None], ids=["total", "no total"])
-def test_a_list_that_holds_a_record_twice(total: int | None) -> None:
+@pytest.mark.parametrize(("count", "again"), [(55, 5), (30, 30), (50, 3)])
+def test_a_list_that_holds_a_record_twice(count: int, again: int, total: int | None) -> None:
     """A list in one page may hold records twice and count them so: what lies at the Offset is the rest of it."""
-    every = [*records(55), *records(5)]
+    every = [*records(count), *records(again)]
 
     document, offsets = compose(paged(every, total=total))
 
     assert isinstance(document, dict)
-    assert document["ImageSet"][:60] == every
+    assert document["ImageSet"][: count + again] == every
     assert {record["ImageId"] for record in document["ImageSet"]} == {record["ImageId"] for record in every}
-    assert offsets == [0, 55]
+    assert offsets == [0, count]
 
 
 @pytest.mark.parametrize(
-    "rest",
-    [records(6), records(4), [*records(4), {"State": "Available"}], [*records(4), uhost_image(99)]],
-    ids=["more", "fewer", "unreadable", "another"],
+    ("rest", "total"),
+    [
+        (records(6), 60),
+        (records(4), 60),
+        ([*records(4), {"State": "Available"}], 60),
+        ([*records(4), uhost_image(99)], 60),
+        (records(5), 250),
+    ],
+    ids=["more", "fewer", "unreadable", "another", "of a longer list"],
 )
-def test_what_is_no_rest_of_a_page(rest: list[Any]) -> None:
+def test_what_is_no_rest_of_a_page(rest: list[Any], total: int) -> None:
     """Records that came before are the rest of a page that repeats its own only where all did, and as many."""
-    first = page([*records(55), *records(5)], 60)
+    first = page([*records(55), *records(5)], total)
 
-    with pytest.raises(NotWhole, match="is on two pages of the list"):
-        compose(lambda offset, limit: page(rest, 60) if offset else first)
+    with pytest.raises(NotWhole, match=f"\\A{uhost_image(1)['ImageId']} is on two pages of the list"):
+        compose(lambda offset, limit: page(rest, total) if offset else first)
 
 
 def test_a_long_list_that_holds_its_records_twice() -> None:
@@ -266,6 +317,22 @@ def test_a_growing_list_is_read_once_more() -> None:
     assert offsets == [0, 100, 0, 100]
 
 
+def test_a_full_list_that_grows_is_read_once_more() -> None:
+    """A list whose only page is full, and that has one more record behind it by then, is read again."""
+    asked: list[int] = []
+
+    def serve(offset: int, limit: int) -> dict[str, Any]:
+        asked.append(offset)
+        every = records(100 if len(asked) == 1 else 101)
+        return page(every[offset : offset + limit], len(every))
+
+    document, offsets = compose(serve)
+
+    assert isinstance(document, dict)
+    assert document == page(records(101), 101)
+    assert offsets == [0, 100, 0, 100]
+
+
 def _always_growing() -> Server:
     asked: list[int] = []
 
@@ -287,41 +354,95 @@ def _shifted(offset: int, limit: int) -> dict[str, Any]:
     [
         (_always_growing, "the number of records was 203, and then 204, while they were read"),
         (lambda: lambda offset, limit: page(records(100)[offset:], 250), "the list ends after 100 of 250 records"),
+        (lambda: lambda offset, limit: page([], 1), "the list ends after 0 of 1 record"),
         (lambda: lambda offset, limit: page(records(100), 250), "a page of the list came twice"),
-        (lambda: _shifted, "is on two pages of the list, which moved while it was read"),
-        (lambda: lambda offset, limit: page(records(9), 10, Zone="hk-03"), "is about another Zone: hk-03, not hk-02"),
-        (lambda: lambda offset, limit: page(records(9), 9, Action="DescribeUHostResponse"), "to another question"),
-        (lambda: lambda offset, limit: page(records(100, offset), 20_000), "the list has more than 10,000 records"),
+        (lambda: _shifted, "uimage-u00099 is on two pages of the list, which moved while it was read"),
+        (
+            lambda: lambda offset, limit: page(records(9), 10, Zone="hk-03"),
+            "the answer is about another Zone: hk-03, not hk-02",
+        ),
+        (
+            lambda: lambda offset, limit: page(records(9), 9, Action="DescribeUHostResponse"),
+            "the answer is one to another question: its Action is DescribeUHostResponse, not DescribeImageResponse",
+        ),
     ],
-    ids=["moves", "short", "repeated", "shifted", "echo", "action", "endless"],
-)  # fmt: skip
+    ids=["moves", "short", "nothing", "repeated", "shifted", "echo", "action"],
+)
 def test_no_whole(begin: Callable[[], Server], said: str) -> None:
     """A list that is short, repeated, shifted, of another question, or moves again when it is read again, is none."""
-    with pytest.raises(Exception, match=said) as caught:
+    with pytest.raises(NotWhole) as caught:
         compose(begin())
-    assert isinstance(caught.value, NotWhole) or "10,000" in said
+    assert str(caught.value) == f"{said}, also when it was read once more"
+
+
+@pytest.mark.parametrize("size", [100, MAX_RECORDS + 1])
+def test_an_endless_list(size: int) -> None:
+    """Of one list so many records are read, and no more, in whatever pages they come."""
+    ids = [f"uimage-{number}" for number in range(MAX_RECORDS + size)]
+
+    def serve(offset: int, limit: int) -> dict[str, Any]:
+        return page(ids[offset : offset + size], len(ids))
+
+    with pytest.raises(NotUnderstood) as caught:
+        compose(serve)
+    assert str(caught.value) == "the list has more than 10,000 records, which is more than are read"
+
+
+def test_as_many_records_as_are_read() -> None:
+    """A list of as many records as are read is whole."""
+    ids = [f"uimage-{number}" for number in range(MAX_RECORDS)]
+
+    document, offsets = compose(lambda offset, limit: page(ids, MAX_RECORDS))
+
+    assert isinstance(document, dict)
+    assert document["ImageSet"] == ids
+    assert offsets == [0]
+
+
+@pytest.mark.parametrize("total", [-1, None], ids=["total", "no total"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        beyond(),
+        beyond("OUT OF RANGE"),
+        beyond("偏移量大于总数"),
+        RefusedPage(ret_code=230, message="Params [Offset] not available", is_of_product=False, is_passing=False),
+    ],
+    ids=["product", "capitals", "Chinese", "parameter"],
+)
+def test_a_refused_page_is_the_end(end: RefusedPage, total: int | None) -> None:
+    """A refusal that speaks of the Offset behind all records ends the list: the product's, or one for good."""
+    document, offsets = compose(paged(records(100), total=total, end=end))
+
+    assert document == page(records(100), None if total is None else 100)
+    assert offsets == [0, 100]
 
 
 @pytest.mark.parametrize(
-    ("refusal", "at"),
+    ("refusal", "at", "total"),
     [
-        (beyond(), 100),
-        (beyond("product trouble", 8010), 100),
+        (beyond(), 100, 250),
+        (beyond(), 200, 201),
+        (beyond("product trouble", 8010), 100, 250),
         (
             RefusedPage(ret_code=230, message="Params [Offset] not available", is_of_product=False, is_passing=False),
             100,
+            250,
         ),
-        (RefusedPage(ret_code=None, message="HTTP 502", is_of_product=False, is_passing=True), 200),
-        (RefusedPage(ret_code=150, message="offset service unavailable", is_of_product=False, is_passing=True), 200),
+        (RefusedPage(ret_code=None, message="HTTP 502", is_of_product=False, is_passing=True), 200, None),
+        (RefusedPage(ret_code=None, message="offset exceeded", is_of_product=False, is_passing=False), 200, None),
+        (RefusedPage(ret_code=150, message="offset service is down", is_of_product=False, is_passing=True), 200, None),
+        (beyond(), 0, None),
     ],
-)
-def test_a_refused_page_is_no_end(refusal: RefusedPage, at: int) -> None:
-    """A refusal before the total is reached, or one of the network or the gateway, ends no list."""
-    every = paged(records(250))
+)  # fmt: skip
+def test_a_refused_page_is_no_end(refusal: RefusedPage, at: int, total: int | None) -> None:
+    """A refusal of the first page, before the total is reached, or of the network or the gateway, ends no list."""
+    every = paged(records(250), total=total)
 
-    said, _ = compose(lambda offset, limit: refusal if offset >= at else every(offset, limit))
+    said, offsets = compose(lambda offset, limit: refusal if offset >= at else every(offset, limit))
 
     assert said == refusal
+    assert offsets[-1] == at
 
 
 @pytest.mark.parametrize("total", [None, 100], ids=["no number", "number of the page"])
@@ -364,16 +485,6 @@ def test_trouble_at_the_end_is_no_end() -> None:
     assert said == trouble
 
 
-def test_records_of_other_zones_may_share_an_id() -> None:
-    """The same id in two zones is two records, and no sign of a list that moved."""
-    every = [uhost_image(number // 2, Zone=("hk-02", "hk-01")[number % 2]) for number in range(202)]
-
-    document, _ = compose(paged(every))
-
-    assert isinstance(document, dict)
-    assert len(document["ImageSet"]) == 202
-
-
 def test_a_count_that_is_too_large_is_tolerated() -> None:
     """Where the account says so, a list that ends before its TotalCount is whole; else it is read again."""
     for tolerated in ((), ("count",)):
@@ -383,198 +494,70 @@ def test_a_count_that_is_too_large_is_tolerated() -> None:
         assert (taken[1] is not None) == bool(tolerated)
 
 
+@pytest.mark.parametrize(
+    ("tolerated", "stated"), [("echo", {"Zone": "hk-03"}), ("action", {"Action": "DescribeUHostResponse"})]
+)
+def test_what_a_page_says_of_itself_is_tolerated(tolerated: Tolerable, stated: dict[str, str]) -> None:
+    """Where the account says so, and for that alone, a page may be about another zone or to another action."""
+    body = json.dumps(page(records(9), 9, **stated)).encode()
+
+    assert Composition(TARGET, KIND, {}, [tolerated]).take(body) is not None
+    assert Composition(TARGET, KIND, {}, ["count", "foreign"]).take(body) is None
+
+
+@pytest.mark.parametrize("action", ["DescribeImage", "ListImagesResponse", "listimages"])
+def test_an_answer_by_another_name(action: str) -> None:
+    """An answer may call itself by another name that its kind knows for the action."""
+    document, offsets = compose(
+        lambda offset, limit: page(records(9), 9, Action=action), kind=replace(KIND, aliases=("ListImages",))
+    )
+
+    assert document == page(records(9), 9, Action=action)
+    assert offsets == [0]
+
+
 def test_what_is_no_object() -> None:
     """An answer that is no JSON object is not understood, in these words."""
     with pytest.raises(NotUnderstood, match=r"\Athe answer is not a JSON object\Z"):
         Composition(TARGET, KIND, {}).take(b"[]")
 
 
-def test_which_record_is_on_two_pages() -> None:
-    """The record that came twice is named by its id, the first of several."""
+def test_no_other_action() -> None:
+    """Of a kind that knows one action, no other is asked where the cloud does not know that."""
     composition = Composition(TARGET, KIND, {})
-    first, second = page(records(100), 150), page([*records(2, 5), *records(48, 102)], 150)
-    for body in (first, second, first):
-        composition.take(json.dumps(body).encode())
-    with pytest.raises(NotWhole, match=f"\\A{uhost_image(5)['ImageId']} is on two pages of the list"):
-        composition.take(json.dumps(second).encode())
 
-
-def test_record_that_comes_again_later() -> None:
-    """A record may not come again on any page, and not on the next one alone."""
-    composition = Composition(TARGET, KIND, {})
-    pages = [page(listed, 301) for listed in (records(100), records(100, 100), records(100, 200), records(1, 5))]
-    for body in (*pages, *pages[:3]):
-        assert composition.take(json.dumps(body).encode()) is None
-
-    with pytest.raises(NotWhole, match=f"\\A{uhost_image(5)['ImageId']} is on two pages of the list"):
-        composition.take(json.dumps(pages[3]).encode())
-
-
-def test_record_without_a_list() -> None:
-    """A set that is one record, and no list of it, is a list of one."""
-    document, _ = compose(lambda offset, limit: page([], 1) | {"ImageSet": uhost_image(1)})
-
-    assert isinstance(document, dict)
-    assert document["ImageSet"] == [uhost_image(1)]
-
-
-def test_records_stay_as_they_came() -> None:
-    """Joined pages have each record in the cloud's own writing, numbers and escapes as they were."""
-    composition = Composition(TARGET, KIND, {})
-    first = b'{"RetCode": 0, "TotalCount": 2, "ImageSet": [ {"ImageId": "a", "Size": 1.50, "N": "\\u00fc"} ]}'
-    assert composition.take(first) is None
-    whole = composition.take(b'{"RetCode": 0, "TotalCount": 2, "ImageSet": [{"ImageId": "b"}]}')
-    assert whole is not None
-    assert b'[{"ImageId": "a", "Size": 1.50, "N": "\\u00fc"},{"ImageId": "b"}]' in whole
-
-
-# --- follow-ups ------------------------------------------------------------------------------------------------------
-
-
-GROUPS = KINDS["node-group"]
-REGION = Target("prod", "org-a", "hk", "", "node-group")
-
-
-def follow(
-    answers: dict[str, Any], tolerated: Sequence[Tolerable] = ()
-) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Ask for the node groups of a region; *answers* are by action and cluster."""
-    composition = Composition(REGION, GROUPS, {}, tolerated)
-    asked: list[tuple[str, str]] = []
-    while True:
-        action, params = composition.question
-        asked.append((action, params.get("ClusterId", "")))
-        assert "Zone" not in params
-        answer = answers.get(f"{action} {params.get('ClusterId', '')}".strip(), {})
-        whole = composition.take(json.dumps({"RetCode": 0, "Action": f"{action}Response", **answer}).encode())
-        if whole is not None:
-            document: dict[str, Any] = json.loads(whole)
-            return document, asked
-
-
-CLUSTERS = {
-    "ClusterCount": 2,
-    "TotalCount": 2,
-    "ClusterSet": [{"ClusterId": f"uk8s-{c}", "ClusterName": c} for c in "ab"],
-}
-
-
-def test_every_cluster_is_asked() -> None:
-    """The groups of every cluster make one answer, each with the cluster that it belongs to."""
-    document, asked = follow(
-        {
-            "ListUK8SClusterV2": CLUSTERS,
-            "ListUK8SNodeGroup uk8s-a": {"NodeGroupList": [{"NodeGroupId": "ng-1", "ImageId": "uimage-x"}]},
-            "ListUK8SNodeGroup uk8s-b": {"NodeGroupList": []},
-            "DescribeUK8SAutoscalerGroup uk8s-b": {"AutoScalingGroup": [{"Id": "asg-1", "ClusterName": "own"}]},
-        }
-    )
-
-    actions = ("ListUK8SNodeGroup", "DescribeUK8SAutoscalerGroup")
-    assert asked[0] == ("ListUK8SClusterV2", "")
-    assert sorted(asked[1:]) == sorted((action, f"uk8s-{c}") for action in actions for c in "ab")
-    assert document == {
-        "RetCode": 0,
-        "Action": "ListUK8SClusterV2Response",
-        "NodeGroupList": [{"NodeGroupId": "ng-1", "ImageId": "uimage-x", "ClusterId": "uk8s-a", "ClusterName": "a"}],
-        "AutoScalingGroup": [{"Id": "asg-1", "ClusterName": "own", "ClusterId": "uk8s-b"}],
-    }
-
-
-@pytest.mark.parametrize(
-    ("answers", "said"),
-    [
-        ({"ListUK8SNodeGroup uk8s-a": {"TotalCount": 3, "NodeGroupList": []}}, "of uk8s-a lists 0 of 3 records"),
-        ({"ListUK8SNodeGroup uk8s-b": {"ClusterId": "uk8s-a", "NodeGroupList": []}}, "of uk8s-b answers about uk8s-a"),
-        (
-            {"ListUK8SNodeGroup uk8s-b": {"NodeGroupList": [{"NodeGroupId": "ng-1", "ClusterId": "uk8s-a"}]}},
-            "of uk8s-b answers about uk8s-a",
-        ),
-        ({"ListUK8SNodeGroup uk8s-a": {"Groups": [{"Nodes": 1}]}}, "none of the sets of ListUK8SNodeGroup"),
-        ({"ListUK8SClusterV2": {"ClusterSet": [{"ClusterName": "nameless"}]}}, "1 item of .* has no ClusterId"),
-        ({"ListUK8SClusterV2": {"Clusters": [{"Name": "a"}]}}, "none of the sets of ListUK8SClusterV2"),
-    ],
-)
-def test_a_cluster_that_does_not_answer(answers: dict[str, Any], said: str) -> None:
-    """What is short, about another cluster, or not understood of one cluster leaves no answer about any."""
-    with pytest.raises(NotWhole, match=said):
-        follow({"ListUK8SClusterV2": CLUSTERS, **answers})
-
-
-def test_what_is_tolerated_of_a_cluster() -> None:
-    """A count that is too large, and an answer about another cluster, pass where the account says so, and only then."""
-    short = {"ListUK8SNodeGroup uk8s-a": {"TotalCount": 3, "NodeGroupList": [{"NodeGroupId": "ng-1"}]}}
-    other = {"ListUK8SNodeGroup uk8s-b": {"ClusterId": "uk8s-z", "NodeGroupList": [{"NodeGroupId": "ng-2"}]}}
-    for answers, tolerated, group in ((short, "count", "ng-1"), (other, "echo", "ng-2")):
-        document, _ = follow({"ListUK8SClusterV2": CLUSTERS, **answers}, [tolerated])  # type: ignore[list-item] # two of them
-        assert [row["NodeGroupId"] for row in document["NodeGroupList"]] == [group]
-
-
-def test_counts_of_several_sets() -> None:
-    """A count is held against the records of all sets of an answer together; records that are no objects are kept."""
-    both = {"TotalCount": 3, "NodeGroupList": [{"NodeGroupId": "a"}, "odd"], "AutoScalingGroup": [{"Id": "b"}]}
-    document, _ = follow({"ListUK8SClusterV2": CLUSTERS, "ListUK8SNodeGroup uk8s-a": both})
-
-    assert len(document["NodeGroupList"]) == 2
-    assert document["NodeGroupList"][1] == "odd"
-
-
-def test_a_cluster_s_own_id_in_another_case() -> None:
-    """An id that is repeated with other capitals, spaces or as nothing is no other one; a long one is told short."""
-    for said in ("UK8S-A ", "", None):
-        follow({"ListUK8SClusterV2": CLUSTERS, "ListUK8SNodeGroup uk8s-a": {"ClusterId": said, "NodeGroupList": []}})
-    with pytest.raises(NotWhole) as caught:
-        follow({"ListUK8SClusterV2": CLUSTERS, "ListUK8SNodeGroup uk8s-a": {"ClusterId": "z" * 500}})
-    assert f" answers about {'z' * 80}," in str(caught.value)
-
-
-def test_an_unknown_set_of_a_cluster_is_told_short() -> None:
-    """The name of a member that nobody knows is cut."""
-    with pytest.raises(NotWhole) as caught:
-        follow({"ListUK8SClusterV2": CLUSTERS, "ListUK8SNodeGroup uk8s-a": {"G" * 500: [{"Nodes": 1}]}})
-    assert str(caught.value).endswith(f"under {'G' * 80}")
-
-
-def test_items_that_are_no_objects() -> None:
-    """A cluster that is no object has no id."""
-    with pytest.raises(NotWhole, match="1 item of ListUK8SClusterV2 has no ClusterId"):
-        follow({"ListUK8SClusterV2": {"ClusterSet": [{"ClusterId": "uk8s-a"}, "uk8s-b"]}})
-
-
-@pytest.mark.parametrize(("more", "is_too_much"), [(0, False), (1, True)])
-def test_many_groups(more: int, is_too_much: bool) -> None:
-    """So many records as are read of one list are read of all clusters together, and no more."""
-    groups = {c: [{"NodeGroupId": f"{c}{number}"} for number in range(MAX_RECORDS // 2)] for c in "ab"}
-    groups["b"] += [{"NodeGroupId": "z"}] * more
-    answers = {f"ListUK8SNodeGroup uk8s-{c}": {"NodeGroupList": listed} for c, listed in groups.items()}
-    if is_too_much:
-        with pytest.raises(NotUnderstood, match="the answers list more than 10,000 records"):
-            follow({"ListUK8SClusterV2": CLUSTERS, **answers})
-        return
-    document, _ = follow({"ListUK8SClusterV2": CLUSTERS, **answers})
-    assert len(document["NodeGroupList"]) == MAX_RECORDS
+    assert composition.refused(UNKNOWN) is None
+    assert composition.question.action == "DescribeImage"
 
 
 def test_the_other_action() -> None:
     """Where the cloud does not know an action, and only there, the one instead of it is asked."""
-    target = Target("prod", "org-a", "hk", "hk-02", "instance-type")
-    unknown = RefusedPage(ret_code=161, message="Action not found", is_of_product=False, is_passing=False)
-    composition = Composition(target, KINDS["instance-type"], {})
+    composition = Composition(INSTANCE_TYPES, KINDS["instance-type"], {})
 
     assert composition.refused(beyond()) is None
-    assert composition.refused(unknown) == "asked otherwise"
+    assert composition.refused(UNKNOWN) == "asked otherwise"
     assert composition.question.action == "DescribeAvailableInstanceTypes"
-    assert composition.refused(unknown) is None
+    assert composition.refused(UNKNOWN) is None
     whole = composition.take(b'{"RetCode":0,"AvailableInstanceTypes":[]}')
     assert json.loads(whole or b"")["Action"] == "DescribeAvailableInstanceTypesResponse"
+
+
+def test_an_action_that_is_named() -> None:
+    """An answer that names its action is written as it came."""
+    composition = Composition(INSTANCE_TYPES, KINDS["instance-type"], {})
+    composition.refused(UNKNOWN)
+
+    body = b'{"RetCode":0,"ACTION":"describeAvailableInstanceTypes","AvailableInstanceTypes":[{"Name":"A"}]}'
+    assert composition.take(body) == body
+    assert composition.pages == 1
 
 
 @pytest.mark.parametrize("stated", [b'""', b'" "', b"null"])
 def test_an_action_that_is_not_named(stated: bytes) -> None:
     """An answer whose Action is empty is as good as one without: which of two actions gave it is written into it."""
-    composition = Composition(Target("prod", "org-a", "hk", "hk-02", "instance-type"), KINDS["instance-type"], {})
-    whole = composition.take(b'{"RetCode":0,"action":%s,"AvailableInstanceTypes":[]}' % stated)
+    composition = Composition(INSTANCE_TYPES, KINDS["instance-type"], {})
+    whole = composition.take(b'{"RetCode":0,"Zone":"hk-02","action":%s,"AvailableInstanceTypes":[]}' % stated)
 
-    assert json.loads(whole or b"") == {
-        "RetCode": 0, "Action": "GetUK8SAvailableInstanceTypesResponse", "AvailableInstanceTypes": [],
-    }  # fmt: skip
+    assert whole == (
+        b'{"RetCode":0,"Zone":"hk-02","Action":"GetUK8SAvailableInstanceTypesResponse","AvailableInstanceTypes":[]}'
+    )
