@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from crawler.db import changelog, hold_numbers
 from crawler.db.engine import is_file
 from crawler.db.errors import mapped_errors
+from crawler.db.numbering import GIVEN_TO
 from crawler.errors import DatabaseUnavailable, UsageError
 
 COPIES_KEPT = 2
@@ -25,8 +25,6 @@ COPIES_KEPT = 2
 _SIZES_NEEDED = 2
 #: What the copies made before an upgrade are called, by the schema they have: those that people made are theirs.
 _MADE_BEFORE_UPGRADE = r"\.\d{8}_\w+\.bak"
-#: Tables of which SQLite remembers no number that it gave, with the settings that do after a backup was put back.
-_REMEMBERED = {"changes": changelog.GIVEN_TO, "holds": hold_numbers.GIVEN_TO}
 #: What SQLite keeps beside a database that is open, or was when its process died.
 COMPANIONS = ("-journal", "-wal", "-shm")
 
@@ -128,7 +126,7 @@ def _go_on_numbering(path: Path, *, after: Path) -> None:
     with suppress(sqlite3.Error), closing(sqlite3.connect(f"{after.as_uri()}?mode=ro", uri=True)) as conn:
         if conn.execute("PRAGMA quick_check(1)").fetchone() == ("ok",):
             given = dict(conn.execute("SELECT name, seq FROM sqlite_sequence"))
-            last_given = {table: _last_number(conn, table) for table in _REMEMBERED}
+            last_given = {table: _last_number(conn, table) for table in GIVEN_TO}
     with mapped_errors(), closing(sqlite3.connect(path)) as conn, conn:
         numbered = dict(conn.execute("SELECT name, seq FROM sqlite_sequence"))
         for name, last in given.items():
@@ -137,7 +135,7 @@ def _go_on_numbering(path: Path, *, after: Path) -> None:
                 conn.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", [name, last])
         for table, last in last_given.items():
             if last > _last_number(conn, table):
-                setting = [_REMEMBERED[table], str(last)]
+                setting = [GIVEN_TO[table], str(last)]
                 conn.execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", setting)
     _flush(path)
 
@@ -145,7 +143,7 @@ def _go_on_numbering(path: Path, *, after: Path) -> None:
 def _last_number(conn: sqlite3.Connection, table: str) -> int:
     """Return the last number that a history ever gave to a row of a *table* of which settings remember it."""
     (last,) = conn.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()  # noqa: S608 - a constant
-    found = conn.execute("SELECT value FROM settings WHERE name = ?", [_REMEMBERED[table]]).fetchone()
+    found = conn.execute("SELECT value FROM settings WHERE name = ?", [GIVEN_TO[table]]).fetchone()
     return max(int(last), int(found[0]) if found else 0)
 
 

@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, TextClause, bindparam, func, insert, select, text
+from sqlalchemy import Connection, Select, TextClause, bindparam, insert, select, text
 
+from crawler.db import numbering
 from crawler.db.engine import is_sqlite
+from crawler.db.numbering import first_to_state, newest
 from crawler.db.schema import ChangeLog, Setting
 
 #: First half of the key of the announcing locks; the second is an id, cut off at what fits.
@@ -22,8 +24,6 @@ _ANNOUNCING = 7305463
 _LARGEST_KEY = 2**31 - 1
 #: The setting that names the newest change that was pruned.
 PRUNED_TO = "changes_pruned_to"
-#: The setting that names the newest change of the database in whose place a backup was put, where that was newer.
-GIVEN_TO = "changes_given_to"
 
 
 def append(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -31,9 +31,8 @@ def append(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         return
     announce(conn)
-    given = given_to(conn) if is_sqlite(conn) else 0  # PostgreSQL counts on by itself
-    if given and given > last_change(conn):
-        rows = [{**row, "id": number} for number, row in enumerate(rows, given + 1)]
+    if (first := first_to_state(conn, ChangeLog)) is not None:
+        rows = [{**row, "id": number} for number, row in enumerate(rows, first)]
     conn.execute(insert(ChangeLog), rows)
 
 
@@ -62,7 +61,7 @@ def settled(conn: Connection) -> int | None:
 
 def last_change(conn: Connection) -> int:
     """Return the id of the newest change, which pruning never takes; 0 when there is none."""
-    return conn.scalar(select(func.max(ChangeLog.id))) or 0
+    return newest(conn, ChangeLog)
 
 
 def pruned_to(conn: Connection) -> int:
@@ -72,7 +71,7 @@ def pruned_to(conn: Connection) -> int:
 
 def given_to(conn: Connection) -> int:
     """Return up to which id changes were given before a backup was put back, and are not given again; 0: none was."""
-    return _number(conn, GIVEN_TO)
+    return numbering.given_to(conn, ChangeLog.__tablename__)
 
 
 def _number(conn: Connection, name: str) -> int:

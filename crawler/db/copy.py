@@ -17,10 +17,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, TypeDecorator, column, delete, func, insert, select, table, text
 from sqlalchemy.types import TypeEngine
 
-from crawler.db import changelog, hold_numbers
+from crawler.db import numbering
 from crawler.db.engine import Fence, address_of, be_patient, begin, is_sqlite, read
 from crawler.db.migrations import mismatch, schema_state, upgrade
-from crawler.db.schema import Base, ChangeLog, Hold, Setting
+from crawler.db.schema import Base, Setting
 from crawler.db.workers import ENGINE
 from crawler.domain.rows import JsonRow
 from crawler.domain.text import counted
@@ -31,11 +31,6 @@ ROWS_AT_ONCE = 2_000
 #: How the settings begin that a database has without any history.
 _OWN = ("fleet ", "told of ")
 _SETTINGS = Setting.__table__
-#: Of the tables whose numbers settings remember, what reads how far these went.
-_REMEMBERED: dict[Any, Callable[[Connection], int]] = {
-    ChangeLog.__table__: changelog.given_to,
-    Hold.__table__: hold_numbers.given_to,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,8 +183,8 @@ def _last_number(original: Table, key: str, conn: Connection) -> int:
     """Return the highest number that *conn*'s database ever gave, as far as it remembers."""
     highest = conn.execute(select(func.max(original.c[key]))).scalar() or 0
     given: int | None = None
-    if original in _REMEMBERED:
-        highest = max(highest, _REMEMBERED[original](conn))
+    if original.name in numbering.GIVEN_TO:
+        highest = max(highest, numbering.given_to(conn, original.name))
     if is_sqlite(conn):
         if original.dialect_options["sqlite"]["autoincrement"]:
             statement = text("SELECT seq FROM sqlite_sequence WHERE name = :name")

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Select, Update, bindparam, func, insert, sele
 
 from crawler.db import changelog
 from crawler.db.answer_forms import FormNews
-from crawler.db.hold_numbers import numbered
+from crawler.db.numbering import numbered
 from crawler.db.payloads import NewPayload, store_payloads
 from crawler.db.runs import PlannedTarget
 from crawler.db.schema import OPEN_RUN, AnswerRow, Hold, HoldImage, Interval, OutcomeSpan, TargetRow
@@ -371,7 +371,7 @@ def _write_holds(conn: Connection, run_id: int, news: Sequence[Item], payloads: 
             for target_id, (_, item) in new.items()
         ]
         # At most one new hold per target, so the target names it.
-        added = conn.execute(insert(Hold).returning(Hold.id, Hold.target_id), numbered(conn, rows)).all()
+        added = conn.execute(insert(Hold).returning(Hold.id, Hold.target_id), numbered(conn, Hold, rows)).all()
         conn.execute(
             insert(HoldImage),
             [
@@ -425,7 +425,7 @@ def _split_holds(conn: Connection, run_id: int, news: Iterable[Item]) -> None:
                 "before_payload_id": evidence.before_payload_id,
                 "payload_id": evidence.payload_id,
             }
-            part = conn.execute(insert(Hold).returning(Hold.id), numbered(conn, [row])).scalar_one()
+            part = conn.execute(insert(Hold).returning(Hold.id), numbered(conn, Hold, [row])).scalar_one()
             for key in sorted(keys):
                 is_key = (HoldImage.image_set == key.image_set) & (HoldImage.image_id == key.image_id)
                 conn.execute(update(HoldImage).where(HoldImage.hold_id == hold_id, is_key).values(hold_id=part))

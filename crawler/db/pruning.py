@@ -34,7 +34,7 @@ from sqlalchemy import (
     true,
 )
 
-from crawler.db import answer_forms, hold_numbers, last_observation, outbox
+from crawler.db import answer_forms, last_observation, numbering, outbox
 from crawler.db.beginning import BEGINS_AT, begins_at
 from crawler.db.engine import Fence, be_patient, begin, is_sqlite
 from crawler.db.errors import mapped_errors
@@ -134,7 +134,7 @@ def _doubt(latest: datetime, now: datetime) -> None:
 
 def _prune(conn: Connection, before: datetime) -> Pruned:
     intervals, changes = prune_intervals(conn, before)
-    staying = {hold_numbers.newest_hold(conn), *_explaining_holds(conn, before)}
+    staying = {numbering.newest(conn, Hold), *_explaining_holds(conn, before)}
     resolved = sorted(set(conn.scalars(select(Hold.id).where(Hold.resolved_at <= before))) - staying)
     for portion in portions(resolved):
         conn.execute(delete(HoldImage).where(HoldImage.hold_id.in_(portion)))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Select, delete, func, insert, literal, or_, select, update
 
-from crawler.db import changelog, hold_numbers
+from crawler.db import changelog, numbering
 from crawler.db.beginning import begins_at
 from crawler.db.copy import continue_numbering
 from crawler.db.engine import read
@@ -55,7 +55,7 @@ RUNS_AT_ONCE = 500
 #: What no answer decides, and that is taken over as it is, in an order in which references are there.
 _TAKEN_OVER: tuple[type[Base], ...] = (Account, Variant, Revocation)
 #: Settings about the changes of a database by their numbers, which begin anew, and about its own tables.
-_LEFT = frozenset({changelog.PRUNED_TO, changelog.GIVEN_TO, hold_numbers.GIVEN_TO, ENGINE})
+_LEFT = frozenset({changelog.PRUNED_TO, *numbering.GIVEN_TO.values(), ENGINE})
 #: Columns of `targets` that its answers fill.
 _OF_ANSWERS: Mapping[str, Any] = {
     **dict.fromkeys(("baseline_run_id", "body_hash", "snapshot_digest", "payload_id", "written_at", "answered_by")),

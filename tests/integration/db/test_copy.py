@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Engine, insert, select, text
 
 from crawler import History
-from crawler.db import changelog, copy, workers
+from crawler.db import copy, numbering, workers
 from crawler.db.copy import copy_history
 from crawler.db.engine import begin, opened, read
 from crawler.db.locks import take_locks
@@ -152,7 +152,7 @@ def test_numbers_before_a_backup_was_put_back(sqlite_url: str, postgres_url: str
     with opened(sqlite_url) as source, opened(postgres_url) as goal:
         live(source, runs=5)
         with begin(source) as conn:
-            save_setting(conn, changelog.GIVEN_TO, "1000")
+            save_setting(conn, numbering.GIVEN_TO["changes"], "1000")
         copy_history(source, goal)
         for engine in (source, goal):
             diary = Diary(engine)
@@ -289,7 +289,7 @@ def test_file_after_a_killed_copy_has_the_mode_too(sqlite_url: str, tmp_path: Pa
     killed = f"""
 import os, sys
 from crawler.cli import main
-from crawler.db import changelog, copy, workers
+from crawler.db import copy, workers
 copy.continue_numbering = lambda *_: os._exit(9)
 sys.argv = ["crawler", "--database", {str(original)!r}, "db", "copy", "--to", {str(goal)!r}]
 main()
