@@ -26,6 +26,7 @@ from typing import Any, TypedDict, Unpack
 from sqlalchemy import Connection, Engine, select
 
 from crawler.db import changelog
+from crawler.db.beginning import begins_at
 from crawler.db.engine import follow_file, open_engine, opened, read, require_file
 from crawler.db.last_observation import present, slow_clock
 from crawler.db.migrations import ensure_schema, is_current
@@ -277,6 +278,15 @@ class History:
         with self._reading() as conn:
             now = present(conn, self._clock())
             return queries_status.status(conn, _filters(targets, Targets), now=now, include_retired=retired)
+
+    def begins_at(self) -> datetime | None:
+        """
+        Return from when on the history is whole, in UTC; None when nothing was ever pruned.
+
+        Of what came before it `changes`, `history`, `runs` and `explain` give what is left, which is not everything.
+        """
+        with self._reading() as conn:
+            return begins_at(conn)
 
     def runs(self, limit: int | None = None) -> list[RunSummary]:
         """Return the newest *limit* runs (None: all), oldest first, without their failures."""

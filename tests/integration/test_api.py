@@ -18,6 +18,7 @@ from crawler import History
 from crawler.db.backup import copy_to, restore
 from crawler.db.engine import begin, opened
 from crawler.db.migrations import upgrade
+from crawler.db.pruning import prune
 from crawler.errors import Ambiguous, DatabaseUnavailable, NoAnswer, SchemaMismatch
 from crawler.queries.check.rules import PinRule
 from tests.support.command import ROOT, call, rows
@@ -207,6 +208,15 @@ def test_stale_after(engine: Engine, url: str) -> None:
     with engine.begin() as conn:
         conn.exec_driver_sql("INSERT INTO settings (name, value) VALUES ('stale_after_seconds', '10800')")
     assert reasons(None) == {"stale"}
+
+
+def test_from_when_on_the_history_is_whole(engine: Engine, url: str) -> None:
+    """Whoever asks for changes can ask how far back nothing of them was pruned, in UTC; nothing pruned is None."""
+    history = History(url, clock=lambda: NOW)
+    assert history.begins_at() is None
+    kept_from = NOW - timedelta(minutes=1)
+    prune(engine, None, before=kept_from, now=NOW)
+    assert history.begins_at() == kept_from
 
 
 def test_nothing_to_read(tmp_path: Path, empty_postgres_url: str) -> None:
