@@ -136,9 +136,10 @@ def _array(values: Any) -> ColumnElement[Any]:
 
 class among_too(among):  # noqa: N801 - as `among`
     """
-    Tell the same, where the statement has a list of another column already.
+    Tell the same by a join, on PostgreSQL: beside a list of another column, or for many texts with many rows each.
 
-    Two arrays PostgreSQL looks up in every combination, by an index of both columns; so this one is joined.
+    Two arrays PostgreSQL looks up in every combination, by an index of both columns; one of texts it may go through
+    for each row that it finds, which takes seconds where both are thousands.
     """
 
     inherit_cache = True

@@ -30,7 +30,7 @@ from crawler.db import changelog
 from crawler.db.beginning import begins_at
 from crawler.db.filters import MANY, ChosenTarget, chosen_targets, images_wanted, targets_by_id, with_known_names
 from crawler.db.schema import ChangeLog
-from crawler.db.sql import PORTION, among, written
+from crawler.db.sql import PORTION, among, among_too, written
 from crawler.db.types import read_json
 from crawler.domain.filters import EVERYTHING, TARGET_PARTS, Filters, is_glob
 from crawler.domain.models import END_OF_TIME, LARGEST_ID, RE_ISSUED, SCHEMA, require_aware
@@ -78,7 +78,7 @@ def changes(
         is_worth_it = (filters.name or ids) and _is_long(conn, since, after)
         ids = images_wanted(conn, filters) if is_worth_it else None
     if ids is not None:
-        narrowing.append(among(ChangeLog.image_id, "ids"))
+        narrowing.append(among_too(ChangeLog.image_id, "ids"))
         parameters["ids"] = ids
     if reported_by is not None:
         narrowing.append(among(ChangeLog.reported_run_id, "runs"))

@@ -33,7 +33,7 @@ from crawler.db.beginning import begins_at, refuse_before
 from crawler.db.filters import ChosenTarget, of_kinds, targets_by_id
 from crawler.db.last_observation import Observation, ends_of
 from crawler.db.schema import ChangeLog, HoldImage, ImageVersion, Interval, Run, TargetRow
-from crawler.db.sql import among, portions, written
+from crawler.db.sql import among, among_too, portions, written
 from crawler.db.types import from_micros, read_json, to_micros
 from crawler.domain.filters import Filters
 from crawler.domain.kinds import KINDS
@@ -575,7 +575,7 @@ def _last_changes() -> Select[*tuple[Any, ...]]:
     last = (
         select(func.max(ChangeLog.id))
         .join(TargetRow, TargetRow.id == ChangeLog.target_id)
-        .where(among(ChangeLog.image_id, "images"), ChangeLog.recorded_at < bindparam("moment"))
+        .where(among_too(ChangeLog.image_id, "images"), ChangeLog.recorded_at < bindparam("moment"))
         .group_by(*(TargetRow.region, TargetRow.zone, TargetRow.kind, TargetRow.variant))
         .group_by(ChangeLog.image_set, ChangeLog.image_id)
     )
