@@ -241,6 +241,11 @@ class ChangeRow(NamedTuple):
         return self.id
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Return what the image is called, and where that is what changed what it was called before."""
+        return tuple(dict.fromkeys(filter(None, (self.image_name, *self.fields.get("image_name", ())))))
+
+    @property
     def words(self) -> frozenset[EventWord]:
         """Return what it may be asked for by: its event, and `re-issued` where a withdrawn image was replaced."""
         return frozenset({self.event, RE_ISSUED} if self.is_reissue else {self.event})

@@ -411,8 +411,7 @@ def wants_change(watch: Watch, change: ChangeRow, facts: DigestFacts) -> bool:
     if change.image_id is None:
         return True
     # who watches a name is told that an image has lost it
-    names = (change.image_name, *change.fields.get("image_name", ()))
-    return any(watch.wants_name(name or "") for name in names) and _fits_gpu(change, watch.gpu, facts)
+    return any(map(watch.wants_name, change.names or ("",))) and _fits_gpu(change, watch.gpu, facts)
 
 
 def _fits_gpu(change: ChangeRow, wanted: bool | None, facts: DigestFacts) -> bool:

@@ -20,7 +20,7 @@ from crawler.db import changelog
 from crawler.db.filters import chosen_targets, targets_by_id
 from crawler.db.schema import ChangeLog, ImageVersion, Interval, TargetRow
 from crawler.db.sql import PORTION, among, portions
-from crawler.db.types import from_micros, to_micros
+from crawler.db.types import from_micros, read_json, to_micros
 from crawler.domain.filters import EVERYTHING, Filters
 from crawler.domain.kinds import KINDS, UK8S_IMAGE
 from crawler.domain.models import DEFAULT_VARIANT, END_OF_TIME, SCHEMA, Target, normalise_name
@@ -212,6 +212,12 @@ class _Light(NamedTuple):
     def place(self) -> RegionZone:
         return RegionZone(self.target.region, self.target.zone)
 
+    @property
+    def names(self) -> Collection[str]:
+        """What the image is called, and where that is what changed what it was called before."""
+        fields, called = self.said[-1], self.name or ""
+        return {called, *read_json(fields)["image_name"]} if '"image_name"' in (fields or "") else (called,)
+
 
 def _public_changes(conn: Connection, last: int | None) -> PublishedChanges:
     """Return the changes of the provider's images, each once for its zone: as the first project met it."""
@@ -275,7 +281,8 @@ class _Newest:
     def add(self, change: _Light, variants: tuple[str, ...]) -> None:
         self._all.append(change.number)
         self._places.setdefault(change.place, deque(maxlen=MOST_ENTRIES)).append(change.number)
-        if key := normalise_name(change.name or ""):
+        # who follows a name is told that an image has lost it
+        for key in set(map(normalise_name, change.names)) - {""}:
             self._names.setdefault(key, deque(maxlen=MOST_ENTRIES)).append(change.number)
         if len(variants) > 1:
             self._variants[change.number] = variants

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from crawler import __version__
 from crawler.config.key_types import configuration_schema
+from crawler.domain.models import normalise_name
 from crawler.domain.rows import ChangeRow
 from crawler.domain.text import agreeing, counted, visible
 from crawler.queries.publish import EPOCH, MOST_ENTRIES, PublishedKnowledge, RegionZone, ZoneName
@@ -158,7 +159,10 @@ def _write_feeds(
 ) -> None:
     changes = knowledge.changes
     began: dict[RegionZone | str | None, datetime] = {}
-    spelled = {key: rows[0].image_name or "" for key, rows in changes.by_name.items()}
+    spelled = {
+        key: next(name for row in rows for name in row.names if normalise_name(name) == key)
+        for key, rows in changes.by_name.items()
+    }
     for name in knowledge.names:
         spelled[name.name_key] = name.image_name
         for about in (None, name.place, name.name_key):

@@ -3,7 +3,8 @@ Image ids in shell scripts, in texts inside other files, and in plain lists of i
 
 In a text an id counts behind `image_id` in some spelling (`--image-id ID`, `IMAGE_ID=ID`, `imageId: ID`); its zone is
 that of the same command, or the last one named before, whether written out or by a variable; where nothing sets that,
-it is not told. A list has one id a line, with its zone beside it.
+it is not told. What a variable is only compared with is the zone where the two are the same, and no longer. A list has
+one id a line, with its zone beside it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from crawler.domain.scanner.words import (
     ASSIGNED_ZONE,
     ELEMENT_ID,
     FURTHER_ID,
+    TESTED,
     image_key,
     is_image_id,
     is_zone_by_itself,
@@ -37,6 +39,11 @@ _CONTINUING = (3, 6)
 _CONTINUED = re.compile(r"(?:[^\n\\]|\\[\s\S])+")
 #: What stands between the commands of a line.
 _BETWEEN = re.compile(r"&&|\|\||;|\Z")
+#: Whether a text compares variables, as far as a quick look tells.
+_MAY_TEST = re.compile(r"""\$\w+\\?["']?\s*=""")
+#: Where what a command has tested decides over more than its line, and where that is so no more.
+_BRANCHING = re.compile(r"\s*(?:if|elif|while|until)\b")
+_LEAVING = re.compile(r"(?<=\|\|)|\s*(?:else|elif|fi|done)\b")
 _LONGEST_LIST = 20_000
 _WORD = re.compile(r"[^\s,;\ufeff]+")
 
@@ -71,10 +78,11 @@ def find_in_text(text: str) -> Iterator[InText]:
     """Return the ids in *text* that stand behind a key and not behind `#`."""
     zones_in = _Zones(blanked(in_lines(text)))
     lookable = zones_in.text
-    named = {zone for _, zone in zones_in.between(0, len(lookable)) if zone}
+    named = {zone for _, zone in zones_in.between(0, len(lookable), with_tests=False) if zone}
     last = named.pop() if len(named) == 1 else None
     read = 0
     for begin, end, pairs in zones_in.commands():
+        last = zones_in.last_for(begin, end, last)
         zones = dict(pairs)
         for prefix, zone in pairs:
             if zones[prefix] != zone:
@@ -106,6 +114,9 @@ class _Zones:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self._may_test = _MAY_TEST.search(text) is not None
+        #: To where the zones of tests count, each with the one that was named last before.
+        self._tested: list[tuple[int, str | None]] = []
         #: By variable the places where it is set, each with the zone, or None for what is none or not told.
         self._variables: dict[str, list[tuple[int, str | None]]] | None = None
 
@@ -113,34 +124,60 @@ class _Zones:
         """
         Return where commands begin and end, and the zones that each names.
 
-        Commands are lines, and of a line that names two zones what is between `&&`, `||` or `;`.
+        Commands are lines, and of a line that names two zones or tests one what is between `&&`, `||` or `;`.
         """
         for line in _CONTINUED.finditer(self.text):
             begin, end = line.span()
             pairs = list(dict.fromkeys(self.between(begin, end)))
-            if len(pairs) == len({prefix for prefix, _ in pairs}):
+            if len(pairs) == len({prefix for prefix, _ in pairs}) and not self._test_counts_to(begin, end):
                 yield begin, end, pairs
                 continue
             for stop in _BETWEEN.finditer(self.text, begin, end):
                 yield begin, stop.start(), list(dict.fromkeys(self.between(begin, stop.start())))
                 begin = stop.end()
 
-    def between(self, begin: int, end: int) -> Iterator[tuple[str, str | None]]:
+    def between(self, begin: int, end: int, *, with_tests: bool = True) -> Iterator[tuple[str, str | None]]:
         """Return the zones that the characters from *begin* to *end* name, each with the words before `zone`."""
         for match in ASSIGNED_ZONE.finditer(self.text, begin, end):
             prefix = zone_key(match["key"])
-            if prefix is None:
+            if prefix is None or (self._is_test(match) and not with_tests):
                 continue
             if match["zone"] is None:
                 yield prefix, self._value(match["name"], match.start())
             elif is_zone_by_itself(match["zone"]):
                 yield prefix, match["zone"]
 
+    def last_for(self, begin: int, end: int, last: str | None) -> str | None:
+        """
+        Return the zone named *last* as it counts for the command from *begin* to *end*, each command in its turn.
+
+        One that was only tested is the last one no longer than the test holds.
+        """
+        while self._tested and begin >= self._tested[-1][0]:
+            last = self._tested.pop()[1]
+        if self._tested and _LEAVING.match(self.text, begin, end):
+            self._tested, last = [], None
+        if counts_to := self._test_counts_to(begin, end):
+            self._tested.append((counts_to, last))
+        return last
+
+    def _test_counts_to(self, begin: int, end: int) -> int:
+        """Return to where a zone counts that the characters from *begin* to *end* test; 0 where they test none."""
+        if not (self._may_test and any(map(self._is_test, ASSIGNED_ZONE.finditer(self.text, begin, end)))):
+            return 0
+        ends = self.text.find("\n", begin)
+        is_branching = _BRANCHING.match(self.text, self.text.rfind("\n", 0, begin) + 1)
+        return len(self.text) if is_branching or ends < 0 else ends
+
+    def _is_test(self, match: re.Match[str]) -> bool:
+        return self._may_test and TESTED.match(self.text, match.start()) is not None
+
     def _value(self, name: str | None, at: int) -> str | None:
         """Return the zone that the variable *name* has *at* a character; None where the text does not tell."""
         if self._variables is None:
             self._variables = {}
-            places = [*ASSIGNED_VARIABLE.finditer(self.text), *ASSIGNED_ZONE.finditer(self.text)]
+            zones = (match for match in ASSIGNED_ZONE.finditer(self.text) if not self._is_test(match))
+            places = [*ASSIGNED_VARIABLE.finditer(self.text), *zones]
             for match in sorted(places, key=lambda match: match.start()):
                 told = match.groupdict()
                 own, other, zone = told.get("loop") or told["key"], told["name"], told["zone"]

@@ -40,10 +40,11 @@ _NUMBERED_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)*-[A-Za-z]{0,
 #: What stands between a key and its value, in assignments, members and options; the value may be a shell's default.
 _IS = r"""\\?["']?(?:\s*(?::{1,2}=|[?+]=|[:=])\s*|:[-=]|[ \t]+)\\?["']?(?:\$\{\w+:[-=])?"""
 _KEY_IN_TEXT = r"(?<![\w.\-])(?P<key>[\w.\-]*?[iI][mM][aA][gG][eE][_-]?[iI][dD][sS]?(?:\.\d+)?)"
-#: What `"$IMAGE_ID" = ID` tests is no value of that.
-_TESTED = r"""(?!(?<=\$)\w+["']\s*=)"""
+_TEST = r"""(?:(?<=\$)\w+\\?["']|(?:(?<=\[ \$)|(?<=test \$))\w+)\s*="""
+#: A variable of a shell that is only compared, as in `[ "$ZONE" = hk-02 ]`: what stands there is no value of it.
+TESTED = re.compile(_TEST)
 #: Ids and zones behind a key, inside a text of any sort.
-ASSIGNED_ID = re.compile(rf"{_TESTED}{_KEY_IN_TEXT}{_IS}(?P<id>{_ID})(?![\w-]|\.\w)")
+ASSIGNED_ID = re.compile(rf"(?<![\w.\-])(?!{_TEST}){_KEY_IN_TEXT}{_IS}(?P<id>{_ID})(?![\w-]|\.\w)")
 #: One more id of a value that holds several.
 FURTHER_ID = re.compile(rf"[\s,;]{{1,4}}(?P<id>{_ID})(?![\w-]|\.\w)")
 #: Where the array of a shell begins, or a list of JSON in a text; and its elements, which a shell may give by zone.

@@ -350,5 +350,6 @@ def _why_not_asked(rule: Require | PinRule, zone: str) -> str:
     machine = f"{group.machine} with Kubernetes {group.k8s_version or '?'}" if group and group.is_special else ""
     given = scope.given(("variant", "project", "account", "region", "kind"))
     told = " and ".join(f"{part} {', '.join(globs)}" for part, globs in given.items())
-    about = f"about machines {machine}" if machine else f"with {told}" if told else "about such images"
-    return f"{zone} is not asked {about}"
+    if machine:
+        return f"{zone} is not asked about machines {machine}"
+    return f"{zone} is not asked with {told}" if told else f"{zone} is not asked about such images"

@@ -65,22 +65,28 @@ class Index:
         self._slugs: dict[str, list[str]] | None = None
         self.stale_after = stale_after
         self.zone = zone
-        self.status: dict[Target, StatusRow] = {}
+        rows = list(status)
+        self.status: dict[Target, StatusRow] = {row.target: row for row in rows}
+        #: One spelling of each zone by its small letters: that of who still asks about it goes first.
+        self._spelled: dict[str, str] = {}
+        asked = dict.fromkeys(row.target.zone for row in rows if not row.is_absent)
+        for called in asked | dict.fromkeys(row.target.zone for row in rows):
+            self._spelled.setdefault(called.casefold(), called)
+        #: The targets of each zone, in whatever case they write it.
         self.zones: dict[str, list[Target]] = {}
+        for row in rows:
+            self.zones.setdefault(self.zone_called(row.target.zone), []).append(row.target)
         self.open_by_key: dict[str, dict[Target, list[ImageRow]]] = {}
         #: Names as written, each with its normalised form.
         self.keys: dict[str, str] = {}
         self._known_keys: set[str] = set()
         self.targets_by_key: dict[str, set[Target]] = {}
         self._gone_for: dict[tuple[Target, str], ChangeRow] = {}
-        for row in status:
-            self.status[row.target] = row
-            self.zones.setdefault(row.target.zone, []).append(row.target)
-        rows = list(images)
-        self.pinned = PinnedImages(rows)
-        for image in rows:
-            called = image.image_name or image.image_id  # versions and machine types have no other name
-            self.open_by_key.setdefault(self.key_of(called), {}).setdefault(image.target, []).append(image)
+        listed = list(images)
+        self.pinned = PinnedImages(listed)
+        for image in listed:
+            name = image.image_name or image.image_id  # versions and machine types have no other name
+            self.open_by_key.setdefault(self.key_of(name), {}).setdefault(image.target, []).append(image)
 
     def key_of(self, name: str) -> str:
         """Return the normalised form of *name*, worked out once per name."""
@@ -100,9 +106,7 @@ class Index:
 
     def zone_called(self, word: str) -> str:
         """Return the zone that *word* is but for its case; *word* itself where there is none."""
-        if word in self.zones:
-            return word
-        return next((zone for zone in self.zones if zone.casefold() == word.casefold()), word)
+        return self._spelled.get(word.casefold(), word)
 
     def learn(
         self, stays: Iterable[Stay], withdrawals: Iterable[ChangeRow], listed: Iterable[tuple[Target, str]]
@@ -303,7 +307,7 @@ def zones_of(index: Index, image_id: str) -> Mapping[str, list[Target]]:
     zones: dict[str, list[Target]] = {}
     for target in {**index.pinned.stays.get(image_id, {}), **index.pinned.open.get(image_id, {})}:
         if target in index.status:
-            zones.setdefault(target.zone, []).append(target)
+            zones.setdefault(index.zone_called(target.zone), []).append(target)
     return zones
 
 
@@ -311,4 +315,5 @@ def zones_left_out(index: Index, pin: PinRule) -> set[str]:
     """Return the zones in which a pin's id is or was listed, at targets alone that are not selected."""
     wanted = {target for target in index.pinned.stays.get(pin.image_id, ()) if pin.scope.wants(target)}
     selected = {target for target in wanted if target in index.status}
-    return {target.zone for target in wanted - selected} - {target.zone for target in selected}
+    zones = {index.zone_called(target.zone) for target in selected}
+    return {index.zone_called(target.zone) for target in wanted - selected} - zones

@@ -172,6 +172,20 @@ def test_a_change_is_told_once(site: Publisher) -> None:
     assert site.files()["v1/atom/all.atom"] == first["v1/atom/all.atom"]
 
 
+def test_a_name_that_is_lost(site: Publisher) -> None:
+    """The feeds of both names of an image that got another tell of it, under their own names."""
+    for name in ("ubuntu  20.04", "Ubuntu 20.04", "Old Ubuntu"):
+        site.diary.run({HERE: {"uimage-a": name, "uimage-b": "Debian 12"}})
+    files = site.files()
+
+    names, told = ("ubuntu-20.04", "old-ubuntu", "debian-12"), "Old Ubuntu modified: uimage-a"
+    feeds = {name: files[f"v1/atom/names/{name}.atom"].decode() for name in names}
+    assert [re.findall(r"<title>(?:Node images called )?([^<,]*)", feed) for feed in feeds.values()] == [
+        ["Ubuntu 20.04", told, "Ubuntu 20.04 modified: uimage-a"], ["Old Ubuntu", told], ["Debian 12"],
+    ]  # fmt: skip
+    assert feeds["ubuntu-20.04"].count("image_name: Ubuntu 20.04 → Old Ubuntu") == 1
+
+
 def test_two_names_with_one_slug(site: Publisher) -> None:
     """Two names with one path get no feed, also where one had one, and a notice names them."""
     site.diary.run({HERE: BOTH})

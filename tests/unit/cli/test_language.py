@@ -243,6 +243,19 @@ def test_numbers_agree(english: str, number: int) -> None:
             "错误：没有选项 '--zonne'。是否指以下之一：'--name', '--zone'？",
         ),
         ("service unavailable (RetCode 153: too many requests)", "service unavailable（RetCode 153：请求过于频繁）"),
+        ("Budget a: 2.5 of 10 requests per second.", "额度 a：每秒 2.5/10 个请求。"),
+        (
+            "prod: 5 requests after discovery, 10 s at 0.5 per second",
+            "prod：获取地域列表后需 5 个请求，按每秒 0.5 个计约 10 秒",
+        ),
+        ("at 1 request per 1 s a run takes at least 1 s", "按每 1 秒 1 个请求，一次巡检至少需要 1 秒"),
+        ("at 0.5 requests per 1 s a run takes at least 2 s", "按每 1 秒 0.5 个请求，一次巡检至少需要 2 秒"),
+        ("was never listed anywhere; not known in hk-01, hk-02", "所有可用区都从未列出；hk-01, hk-02 状态未知"),
+        ("hk-02 is not asked with variant g-v100", "hk-02 没有以 variant g-v100 查询"),
+        (
+            "Warning: /x is not in what is printed: mount a volume for it, and name its path there.",
+            "警告：输出中不包括 /x：请为它挂载卷，并在配置中写卷内的路径。",
+        ),
     ],
 )
 @pytest.mark.usefixtures("chinese")

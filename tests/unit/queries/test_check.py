@@ -277,6 +277,31 @@ def test_an_id_of_another_zone() -> None:
     assert "it lives in hk-01" in row.detail
 
 
+@pytest.mark.parametrize("zone", ["hk-02", "HK-02", "Hk-02", None])
+def test_a_zone_in_two_cases(zone: str | None) -> None:
+    """A zone that another account has in another case is the same zone: an id is judged at all of its targets."""
+    spelled = target("HK-02", account="other")
+    states = [status(), status(spelled)]
+    pin, gone = replace(PIN, zone=zone), [stay("uimage-a"), stay("uimage-a", where=spelled)]
+
+    assert one([pin], states, [image("uimage-a", where=spelled)]) == ("ok", "uimage-a", None)
+    assert one([pin], states, [], gone) == ("missing", "uimage-a", None)
+    found = judge([pin], states, [image("uimage-a")], gone[1:])
+    assert {(row.zone, row.outcome, row.account) for row in found} == {
+        ("hk-02", "ok", "prod"), ("hk-02", "missing", "other"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", [REQUIRE, PIN], ids=["required", "pinned"])
+def test_a_zone_that_is_written_in_another_case_since(rule: Require | PinRule) -> None:
+    """A zone whose cloud writes it in another case is asked still: that the old spelling is retired is no doubt."""
+    states = [status(target("HK-02"), "retired"), status()]
+    images = [image("uimage-a", where=target("HK-02"), reason="retired"), image("uimage-a")]
+
+    (row,) = judge([rule], states, images)
+    assert (row.zone, row.outcome, row.image_id) == ("hk-02", "ok", "uimage-a")
+
+
 def test_projects() -> None:
     """Projects that agree share a row; those that differ are told apart; an id of one project is no other's matter."""
     states = [status(), status(OTHER), status(target(project="org-c"), "denied", last_ok=None)]

@@ -150,6 +150,8 @@ def test_zones_by_variables(text: str, expected: list[str | None]) -> None:
     [
         ('[ "$IMAGE_ID" = uimage-z ] && IMAGE_ID=uimage-a', ["uimage-a"]),
         ('[ "$IMAGE_ID" = "uimage-z" ] || [ "$IMAGE_ID" == uimage-y ]', []),
+        ("[ $IMAGE_ID = uimage-z ] && test $IMAGE_ID = uimage-y", []),
+        (r'sh -c "[ \"$IMAGE_ID\" = uimage-z ] || IMAGE_ID=uimage-a"', ["uimage-a"]),
         ("$ImageId = 'uimage-a'", ["uimage-a"]),
         ('{"$imageId": "uimage-a"}', ["uimage-a"]),
     ],
@@ -157,6 +159,24 @@ def test_zones_by_variables(text: str, expected: list[str | None]) -> None:
 def test_tests_of_a_shell(text: str, ids: list[str]) -> None:
     """An id that a script only compares with is none that it uses."""
     assert [one for one, *_ in pinned(text, "a.sh")] == ids
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('Z=hk-03\nif [ "$Z" = x ] && [ "$ZONE" = hk-02 ]; then\n ID\nelse\n ID\nfi\nID', ["hk-02", None, None]),
+        ('if [ "$ZONE" = hk-02 ]; then ID; elif [ "$ZONE" = hk-03 ]; then\n ID\nelse ID; fi', ["hk-02", "hk-03", None]),
+        ('ID\n[ "$ZONE" = hk-02 ] && ID || ID\nID', [None, "hk-02", None, None]),
+        ('ZONE=hk-03\ntest "$ZONE" = hk-02 && ID\nID', ["hk-02", "hk-03"]),
+        ('if [ $ZONE = hk-02 ]; then\n [ "$ZONE" = hk-03 ] && ID\n ID\nfi\nID', ["hk-03", "hk-02", None]),
+        ('ZONE=hk-03\nif [ "$ZONE" = hk-02 ]; then exit; fi\na --zone "$ZONE" ID', ["hk-03"]),
+        ('ZONE=hk-03\nif [ "$ZONE" = hk-02 ]; then\n exit\nfi\na --zone "$ZONE" ID', ["hk-03"]),
+        ("$Zone = 'hk-02'\n$Other = 'hk-03'\na --zone $Zone ID", ["hk-02"]),
+    ],
+)
+def test_zones_that_a_shell_tests(text: str, expected: list[str | None]) -> None:
+    """A zone that a script compares with is that of what it does where they are the same, and sets no variable."""
+    assert [zone for _, zone, _ in pinned(text.replace("ID", "--image-id uimage-a"), "a.sh")] == expected
 
 
 @pytest.mark.parametrize(
