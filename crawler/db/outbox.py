@@ -370,22 +370,11 @@ def skip(conn: Connection, digest_id: int, addresses: Collection[str], now: date
 
 def readdress(conn: Connection, digest_id: int, addresses: Collection[str], now: datetime) -> None:
     """Have *addresses* wait for a digest from now on, unless somebody has got it."""
-    if _has_arrived(conn, digest_id):
+    of_digest = Recipient.digest_id == digest_id
+    if conn.execute(select(exists().where(of_digest, Recipient.state == "sent"))).scalar_one():
         return
-    conn.execute(delete(Recipient).where(Recipient.digest_id == digest_id, Recipient.address.in_(sorted(addresses))))
+    conn.execute(delete(Recipient).where(of_digest, Recipient.address.in_(sorted(addresses))))
     conn.execute(insert(Recipient), _waiting_from(now, digest_id, addresses))
-
-
-def _has_arrived(conn: Connection, digest_id: int) -> bool:
-    """Return whether any recipient has got a digest."""
-    arrived = exists().where(Recipient.digest_id == digest_id, Recipient.state == "sent")
-    return conn.execute(select(arrived)).scalar_one()
-
-
-def take_back(conn: Connection, digest_id: int) -> None:
-    """Have the reports that a digest told wait to be told again, unless somebody has got it."""
-    if not _has_arrived(conn, digest_id):
-        conn.execute(update(Delivery).where(Delivery.digest_id == digest_id).values(settled_at=None, digest_id=None))
 
 
 def skip_all(conn: Connection, name: str, now: datetime) -> int:

@@ -107,12 +107,9 @@ class DeliveryStore:
         Look what there is to do for *report*, and become its sender; None when that is nothing, or another sends.
 
         Recipients that are not among the configured *addresses* any more are given up; what nobody has got, or waits
-        for any more, goes to these. Where the report has another channel since, which cannot send what was composed
-        for the one before, what nobody has got is news again.
+        for any more, goes to these.
         """
         now = self._clock()
-        if not self._take_back(report, now):
-            return None
         with read(self._engine) as conn:
             state = outbox.subscribed(conn, report.name)
             if state is None:
@@ -152,30 +149,11 @@ class DeliveryStore:
         waiting = outbox.waiting(conn, job.state.subscription_id)
         waited_for = {row.digest_id for row in waiting if row.address in addresses}
         for row in left:
-            if row.digest_id not in waited_for:
+            if row.digest_id not in waited_for and row.channel == job.report.channel:
                 outbox.readdress(conn, row.digest_id, addresses, now)
                 waited_for.add(row.digest_id)
             outbox.skip(conn, row.digest_id, [row.address], now)
         return tuple(filter(self._is_meant, outbox.waiting(conn, job.state.subscription_id)))
-
-    def _take_back(self, report: ReportSettings, now: datetime) -> bool:
-        """Give up what waits for another channel than *report* has; tell whether nobody else is about to send it."""
-        with read(self._engine) as conn:
-            state = outbox.subscribed(conn, report.name)
-            waiting = [] if state is None else outbox.waiting(conn, state.subscription_id)
-        left = [row for row in waiting if row.channel != report.channel and self._is_meant(row)]
-        if state is None or not left:
-            return True
-        if self._is_taken(state, now):
-            return False
-        with begin(self._engine, self._fence) as conn:
-            if not outbox.claim(conn, state, sender=self._bounds.account_ids, until=self._bounds.until):
-                return False
-            for row in left:
-                outbox.take_back(conn, row.digest_id)
-                outbox.skip(conn, row.digest_id, [row.address], now)
-            outbox.release(conn, state)
-        return True
 
     def is_ready(self, row: Waiting, now: datetime) -> bool:
         """Return whether a recipient is to be tried now."""

@@ -25,7 +25,6 @@ from crawler.db.locks import take_locks
 from crawler.emulator import EmulatorServer, run_in_thread
 from crawler.notifications.delivery_store import next_try
 from tests.support.driving import Driver, Ran, account
-from tests.support.hooks import hook_server
 from tests.support.smtp import HANG_UP, SILENCE, Mail, MailServer, mail_server
 from tests.support.worlds import make_timeline
 
@@ -293,29 +292,6 @@ def test_recipients_in_the_place_of_others(office: Office) -> None:
     office.run(3)
 
     assert office.told() == office.told(OPS) == {"uimage-2": 1, "uimage-3": 1}
-    assert office.driver.rows("report", "list") == []
-
-
-@pytest.mark.parametrize("when", ["every-run", "daily 09:00"])
-def test_another_channel_in_the_place_of_one(office: Office, when: str) -> None:
-    """What nobody has got as a mail goes to the webhook that the report has instead; what somebody has got does not."""
-    office.configure(sre(when=when, to=[SRE, OPS], alert_after="30d"))
-    office.run(1)
-    office.driver.now += timedelta(days=1)
-    office.server.behave = lambda stage, value: "452 full" if (stage, value) == ("rcpt", OPS) else None
-    office.run(2)
-    office.server.behave = lambda stage, value: "421 not today" if stage == "mail" else None
-    office.driver.now += timedelta(days=1)
-    office.run(3)
-    with hook_server() as hook:
-        office.configure({"name": "sre", "when": when, "channel": "webhook", "url": hook.url, "secret": "s" * 32})
-        office.driver.now += timedelta(days=1)
-        office.run(4)
-        office.run(4)
-        (call,) = hook.calls
-
-    assert [change["image_id"] for change in call.document["changes"]] == ["uimage-3", "uimage-4"]
-    assert office.told() == {"uimage-2": 1}
     assert office.driver.rows("report", "list") == []
 
 
