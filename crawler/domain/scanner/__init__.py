@@ -17,13 +17,16 @@ from pathlib import PurePath
 from crawler.domain.scanner.hcl import TooDeep, read_hcl, read_json
 from crawler.domain.scanner.plain import InText, find_in_list, find_in_text
 from crawler.domain.scanner.tool_output import find_in_json, is_answer, is_written_by_a_tool
-from crawler.domain.scanner.tree import Hit, Node, Surroundings, TableNode, find
+from crawler.domain.scanner.tree import BUILDERS, Hit, Node, Surroundings, TableNode, find
 from crawler.domain.scanner.words import ID_IN_BYTES, ID_IN_TEXT, Comments, Effect, read_comments, uncommented
 from crawler.domain.scanner.yaml_tree import NoYaml, read_yaml
 
 #: What the names of the files end with that are looked into in a folder.
 SOURCES = (".tf", ".tofu", ".tf.json", ".tfvars", ".hcl", ".pkr.hcl", ".json", ".yaml", ".yml", ".sh")
 _HCL = (".tf", ".tfvars", ".hcl", ".tofu")
+#: What Packer reads besides, which nothing but builds takes its sources from.
+_HCL_OF_PACKER = (".pkr.hcl", ".pkrvars.hcl")
+_JSON_OF_TERRAFORM = (".tf.json", ".tofu.json", ".tfvars.json")
 _JSON = (".json", ".tfstate", ".tfstate.backup")
 #: JSON with comments, and more that it has no place for.
 _LOOSE_JSON = (".json5", ".jsonc")
@@ -107,7 +110,8 @@ def scan(text: str, name: str, *, is_strict: bool = False) -> Scanned:
 def _hits(text: str, name: str, is_strict: bool) -> tuple[list[Hit], bool]:
     suffix = PurePath(name).name.casefold()
     if _is_hcl(suffix):
-        return _in_hcl(text), True
+        hits = _in_hcl(text)
+        return hits if suffix.endswith(_HCL_OF_PACKER) else _of_no_build(hits), True
     if suffix.endswith(_JSON) or (_IS_JSON.match(text) and not suffix.endswith((*_YAML, *_SHELL))):
         return _in_json(text, suffix, is_strict)
     if suffix.endswith(_YAML):
@@ -117,7 +121,7 @@ def _hits(text: str, name: str, is_strict: bool) -> tuple[list[Hit], bool]:
     if listed := _plain_hits(find_in_list(text)):
         return list({hit.at: hit for hit in [*listed, *_in_plain(text)]}.values()), True
     if _BLOCK.search(text) or _ASSIGNMENT.search(text):
-        return _in_hcl(text) or _in_plain(text), True
+        return _of_no_build(_in_hcl(text)) or _in_plain(text), True
     return _in_yaml(text) if _MEMBER.search(text) and not text.startswith("#!") else (_in_plain(text), True)
 
 
@@ -141,12 +145,22 @@ def _in_hcl(text: str) -> list[Hit]:
     return list(find(TableNode(members), Surroundings()))
 
 
+def _of_no_build(hits: Iterable[Hit]) -> list[Hit]:
+    """Return *hits* of what may be Terraform's: there a source is one of a build in a builder alone."""
+    return [
+        hit if hit.effect != "rebuilds-image" or hit.resource.startswith(BUILDERS) else replace(hit, effect="unknown")
+        for hit in hits
+    ]
+
+
 def _in_json(text: str, name: str, is_strict: bool) -> tuple[list[Hit], bool]:
     if is_strict and (_comes_from_a_tool(name) or not (name.endswith(_LOOSE_JSON) or _NEARLY_JSON.search(text))):
         _require_json(text)
     documents = read_json(text)
     is_terraform = name.endswith((".tf.json", ".tofu.json"))
     hits = [hit for document in documents for hit in find_in_json(document, is_terraform=is_terraform)]
+    if name.endswith(_JSON_OF_TERRAFORM):
+        hits = _of_no_build(hits)
     return hits, ".tfstate" not in name and not any(map(is_written_by_a_tool, documents))
 
 

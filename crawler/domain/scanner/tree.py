@@ -27,7 +27,7 @@ from crawler.domain.scanner.words import (
 #: What the types of the provider's resources, and the names of its Packer builders, begin with.
 OURS = ("ucloud_", "ucloud-")
 #: What stands as the type of a Packer builder in JSON.
-_BUILDERS = "ucloud-"
+BUILDERS = "ucloud-"
 _BUILDER = re.compile(r"builders\[\d+\]")
 #: What resources of these carry may be anything, an id of ours as well.
 _CARRIERS = ("kubernetes_", "kubectl_", "helm_", "null_", "local_", "terraform_", "template_", "cloudinit_")
@@ -199,7 +199,7 @@ def _in_table(table: TableNode, place: Surroundings) -> Iterator[Hit]:
     if _BUILDER.fullmatch(place.path) and kind and not kind.startswith((*OURS, "{{")):
         return  # another cloud's
     inside = replace(place, zones=(zones_in(table), *place.zones))
-    if not place.resource and kind.startswith(_BUILDERS):
+    if not place.resource and kind.startswith(BUILDERS):
         inside = replace(inside, resource=kind)
     is_output = {"value", "type"} <= table.keys() <= {"value", "type", "sensitive"}
     for key, value in table.members:

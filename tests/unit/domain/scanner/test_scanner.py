@@ -502,6 +502,28 @@ def test_sources_of_builds(key: str, effect: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "effect"),
+    [
+        ("a.tf", 'module "cluster" {\n source_image_id = "uimage-a"\n}', "unknown"),
+        ("a.tf", 'resource "null_resource" "x" {\n triggers = { source_image_id = "uimage-a" }\n}', "unknown"),
+        ("a.tofu", 'variable "source_image_id" {\n default = "uimage-a"\n}', "unknown"),
+        ("a.tf", 'locals {\n source_image_id = "uimage-a"\n}', "unknown"),
+        ("a.tfvars", 'source_image_id = "uimage-a"\n', "unknown"),
+        ("terragrunt.hcl", 'inputs = {\n source_image_id = "uimage-a"\n}\n', "unknown"),
+        ("", 'module "cluster" {\n source_image_id = "uimage-a"\n}', "unknown"),
+        ("a.tf.json", '{"module": {"cluster": {"source_image_id": "uimage-a"}}}', "unknown"),
+        ("a.tfvars.json", '{"source_image_id": "uimage-a"}', "unknown"),
+        ("a.pkr.hcl", 'variable "source_image_id" {\n default = "uimage-a"\n}', "rebuilds-image"),
+        ("prod.auto.pkrvars.hcl", 'source_image_id = "uimage-a"\n', "rebuilds-image"),
+        ("build.hcl", 'source "ucloud-uhost" "w" {\n source_image_id = "uimage-a"\n}', "rebuilds-image"),
+    ],
+)
+def test_sources_of_what_is_no_build(name: str, text: str, effect: str) -> None:
+    """In Terraform a source may go into whatever a module makes of it, as a cluster; only Packer builds from it."""
+    assert [pin.effect for pin in scan(text, name).pins] == [effect]
+
+
+@pytest.mark.parametrize(
     ("name", "text"),
     [
         ("a.yaml", "zones: {cn-bj2-02: {imageId: uimage-a}}\n"),
