@@ -3,7 +3,7 @@ What in a file is an image id, a key that holds one, a zone, or a comment about 
 
 A key holds ids when its last word is `image_id`, in whatever spelling (`imageId`, `pool_image_id`, `Nodes.0.ImageId`,
 `--image-id`). A comment `ucloud-image: ZONE/NAME` names zone and image for the id on its line, or else on the next one;
-`crawler: ignore` takes back what stands on its line.
+`crawler: ignore` takes back what stands on its line. In JSON the former may be the text of a member `"//"`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,11 @@ ASSIGNED_VARIABLE = re.compile(
     r"|for\s+(?P<loop>\w+)\s+in\b)"
 )
 _MARK = r"(?:\#|//|/\*)"
-_NAMED = re.compile(rf"{_MARK}\s*ucloud-image:\s*(?P<zone>[^\s/]+)/(?P<name>\S+)")
+#: JSON has no comments, but members `"//"`, whose text ends with a quote.
+_NAMED = re.compile(
+    rf"{_MARK}(?P<member>(?<=\"//)\"\s*:\s*\")?\s*ucloud-image:\s*(?P<zone>[^\s/]+)/"
+    r"(?P<name>(?(member)[^\s\"]+|\S+))"
+)
 #: Comments of a line; a block may go on in the next one.
 _COMMENT = re.compile(r"(?:^|(?<=[\s;]))(?:(?:#|//).*$|/\*.*?(?:\*/|$))", re.MULTILINE)
 _IGNORED = re.compile(rf"{_MARK}\s*crawler:\s*ignore\b")
@@ -134,7 +138,11 @@ def read_comments(text: str) -> Comments:
             ignored.add(number)
         match = _NAMED.search(line)
         if match and is_zone(match["zone"]):
-            own = ID_IN_TEXT.search(uncommented(line))
+            if match["member"]:
+                line = line[: match.start()] + line[match.end() :].partition('"')[2]
+            own = ID_IN_TEXT.findall(uncommented(line))
+            if match["member"] and len(own) > 1:
+                continue  # a line of JSON may be all of it
             named[number if own else number + 1] = Said(match["zone"], name_in_comment(unquote(match["name"])))
     return Comments(named, frozenset(ignored))
 

@@ -90,3 +90,18 @@ def test_blanks_for_comments() -> None:
     assert uncommented("a /* b */ c;// d") == "a         c;    "
     assert uncommented("a#b http://c") == "a#b http://c"
     assert name_in_comment("Rocky  Linux 9*/") == "rocky-linux-9"
+
+
+def test_comments_of_json() -> None:
+    """In JSON the text of a member `"//"` is a comment, but on a line of several ids: it may be the whole file."""
+    lines = (
+        '"//": "ucloud-image: hk-02/ubuntu-22.04-%28gpu%29",\n'
+        '"//" : "ucloud-image: hk-03/b was uimage-old"}\n'
+        '{"//":"ucloud-image: sg-01/c","ImageId":"uimage-a"}\n'
+        '[{"//":"ucloud-image: sg-01/c","ImageId":"uimage-a"}, {"ImageId":"uimage-b"}]\n'
+        '{"ImageId": "uimage-b", "//": "crawler: ignore", "/": "ucloud-image: hk-04/d"}\n'
+    )
+    said = read_comments(lines)
+
+    assert said.named == {2: Said("hk-02", "ubuntu-22.04-(gpu)"), 3: Said("sg-01", "c")}
+    assert not said.ignored
