@@ -34,7 +34,7 @@ _PREFIX = r"(?:(?P<prefix>.*?)(?:[_.\-]|(?<=[a-z0-9])(?=[A-Z])))??"
 _INDEX = r"(?:\.\d+|\[\d+\])?"
 _IMAGE_KEY = re.compile(rf"{_PREFIX}(?:image|Image|IMAGE)[_-]?(?:id|Id|ID)[sS]?{_INDEX}")
 _ZONE_KEY = re.compile(rf"{_PREFIX}(?:(?:a|A)vailability[_-]?(?:z|Z)one|AVAILABILITY_ZONE|zone|Zone|ZONE)[sS]?{_INDEX}")
-_ZONES_KEY = re.compile(r"(?:.*[_.\-])?(?:zones|Zones|ZONES)")
+_ZONES_KEY = re.compile(r"(?:.*[_.:\-])?(?:zones|Zones|ZONES)")
 _ZONE = re.compile(r"[A-Za-z0-9]{1,20}(?:-[A-Za-z0-9]{1,20}){1,4}")
 _NUMBERED_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)*-[A-Za-z]{0,2}\d{1,2}")
 #: What stands between a key and its value, in assignments, members and options; the value may be a shell's default.
@@ -89,6 +89,8 @@ def is_key_of_zones(key: str) -> bool:
 
 
 def _prefix(pattern: re.Pattern[str], key: str) -> str | None:
+    if ":" in key:  # Pulumi's stacks have the project before each key: `infra:imageId`
+        key = key.rpartition(":")[2]
     if len(key) > 200 or not (match := pattern.fullmatch(key)):
         return None
     return (match["prefix"] or "").strip("-_.").casefold()

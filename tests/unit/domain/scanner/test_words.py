@@ -22,7 +22,8 @@ from crawler.domain.scanner.words import (
     [
         ("image_id", ""), ("IMAGE_ID", ""), ("imageIds", ""), ("--image-id", ""), ("-image-id", ""),
         ("Pool_image_id", "pool"), ("Nodes.0.ImageId", "nodes.0"), ("ImageIds.0", ""), ("image_id[3]", ""),
-        ("nodeImageId", "node"), ("a" * 191 + "_image_id", "a" * 191), ("a" * 192 + "_image_id", None),
+        ("nodeImageId", "node"), ("infra:imageId", ""), ("infra:gpu_image_id", "gpu"), ("a:b:ImageId", ""),
+        ("image_id:a", None), ("a" * 191 + "_image_id", "a" * 191), ("a" * 192 + "_image_id", None),
         ("image", None), ("preimage_id", None), ("image_id_x", None), ("", None),
     ],
 )  # fmt: skip
@@ -36,7 +37,9 @@ def test_keys_of_ids(key: str, prefix: str | None) -> None:
     [
         ("zone", ""), ("ZONE", ""), ("Zone", ""), ("--zone", ""), ("availability_zone", ""), ("AvailabilityZone", ""),
         ("AVAILABILITY_ZONE", ""), ("availability_zones", ""), ("AVAILABILITY_ZONES", ""), ("Pool_Zone", "pool"),
-        ("zones", None), ("pool_zones", None), ("ZONES", None), ("timezone", None), ("zone_id", None),
+        ("infra:zone", ""), ("infra:gpuZone", "gpu"),
+        ("zones", None), ("pool_zones", None), ("ZONES", None), ("infra:zones", None), ("timezone", None),
+        ("zone_id", None),
     ],
 )  # fmt: skip
 def test_keys_of_zones(key: str, prefix: str | None) -> None:
