@@ -21,9 +21,11 @@ from crawler.domain.scanner.words import (
     ASSIGNED_ZONE,
     ELEMENT_ID,
     FURTHER_ID,
+    PATCHED_ID,
     image_key,
     is_image_id,
     is_zone_by_itself,
+    key_of_patch,
     zone_key,
 )
 
@@ -73,6 +75,15 @@ def find_in_text(text: str) -> Iterator[InText]:
     lookable = zones_in.text
     named = {zone for _, zone in zones_in.between(0, len(lookable)) if zone}
     last = named.pop() if len(named) == 1 else None
+    for match in PATCHED_ID.finditer(lookable) if "path" in lookable and "value" in lookable else ():
+        if image_key(key_of_patch(match["op"] or "", match["path"])) is not None:
+            yield InText(match["id"], match.start("id"), last)
+    yield from _in_commands(zones_in, last)
+
+
+def _in_commands(zones_in: _Zones, last: str | None) -> Iterator[InText]:
+    """Return the ids behind a key; *last* is the zone that all of the text is about."""
+    lookable = zones_in.text
     read = 0
     for begin, end, pairs in zones_in.commands():
         zones = dict(pairs)

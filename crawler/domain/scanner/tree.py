@@ -21,6 +21,7 @@ from crawler.domain.scanner.words import (
     is_key_of_zones,
     is_zone,
     is_zone_by_itself,
+    key_of_patch,
     zone_key,
 )
 
@@ -206,7 +207,7 @@ def _in_table(table: TableNode, place: Surroundings) -> Iterator[Hit]:
         if is_output and key == "type":
             continue  # of `terraform output`: it names the members of the value as well
         at = place if is_output else inside.below(key)
-        name = at.key if is_output else table.text("name") if key == "value" else key
+        name = at.key if is_output else _called(table) if key == "value" else key
         prefix = image_key(name)
         if prefix is not None:
             effect = effect_at(at, name, table)
@@ -220,6 +221,11 @@ def _in_table(table: TableNode, place: Surroundings) -> Iterator[Hit]:
         else:
             # elsewhere it may be a pool, as `worker-1`
             yield from find(value, replace(at, zones=({"": (key,)}, *at.zones)) if is_key_of_zones(place.key) else at)
+
+
+def _called(table: TableNode) -> str:
+    """Return what the `value` in *table* is of: a variable of a container, or the key that a patch of JSON sets."""
+    return table.text("name") or (key_of_patch(table.text("op"), table.text("path")) if table.text("op") else "")
 
 
 def find_in_block(block: TableNode, place: Surroundings) -> Iterator[Hit]:

@@ -37,6 +37,8 @@ _ZONE_KEY = re.compile(rf"{_PREFIX}(?:(?:a|A)vailability[_-]?(?:z|Z)one|AVAILABI
 _ZONES_KEY = re.compile(r"(?:.*[_.:\-])?(?:zones|Zones|ZONES)")
 _ZONE = re.compile(r"[A-Za-z0-9]{1,20}(?:-[A-Za-z0-9]{1,20}){1,4}")
 _NUMBERED_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)*-[A-Za-z]{0,2}\d{1,2}")
+#: The element of a list, at the end of a path of JSON.
+_ELEMENT = re.compile(r"/(?:\d+|-)\Z")
 #: What stands between a key and its value, in assignments, members and options; the value may be a shell's default.
 _IS = r"""\\?["']?(?:\s*(?::{1,2}=|[?+]=|[:=])\s*|:[-=]|[ \t]+)\\?["']?(?:\$\{\w+:[-=])?"""
 _KEY_IN_TEXT = r"(?<![\w.\-])(?P<key>[\w.\-]*?[iI][mM][aA][gG][eE][_-]?[iI][dD][sS]?(?:\.\d+)?)"
@@ -46,6 +48,12 @@ _TESTED = r"""(?!(?<=\$)\w+["']\s*=)"""
 ASSIGNED_ID = re.compile(rf"{_TESTED}{_KEY_IN_TEXT}{_IS}(?P<id>{_ID})(?![\w-]|\.\w)")
 #: One more id of a value that holds several.
 FURTHER_ID = re.compile(rf"[\s,;]{{1,4}}(?P<id>{_ID})(?![\w-]|\.\w)")
+_QUOTE = r"""\\?["']?"""
+#: An id that a patch of JSON sets: `{"op": "replace", "path": "/spec/imageId", "value": "ID"}`, or the same as YAML.
+PATCHED_ID = re.compile(
+    rf"(?:(?<!\w)op{_QUOTE}\s*:\s*{_QUOTE}(?P<op>\w+){_QUOTE}\s*,?\s*{_QUOTE})?(?<!\w)path{_QUOTE}\s*:\s*{_QUOTE}"
+    rf"(?P<path>/[\w.~/\-]+){_QUOTE}\s*,?\s*{_QUOTE}value{_QUOTE}\s*:\s*{_QUOTE}(?P<id>{_ID})(?![\w-]|\.\w)"
+)
 #: Where the array of a shell begins, or a list of JSON in a text; and its elements, which a shell may give by zone.
 ASSIGNED_LIST = re.compile(rf"""{_KEY_IN_TEXT}\\?["']?\s*(?:\+?=|:)\s*(?P<opening>[(\[])""")
 ELEMENT_ID = re.compile(rf"""(?:\[["']?(?P<zone>[\w-]+)["']?\]=["']?)?(?<![\w.-])(?P<id>{_ID})(?![\w-]|\.\w)""")
@@ -74,6 +82,11 @@ _IGNORED = re.compile(rf"{_MARK}\s*crawler:\s*ignore\b")
 def image_key(key: str) -> str | None:
     """Return the words before `image_id` in *key*, empty where there are none; None when it holds no id."""
     return _prefix(_IMAGE_KEY, key)
+
+
+def key_of_patch(op: str, path: str) -> str:
+    """Return the key whose value a patch of JSON sets at *path*; empty where it only tests that."""
+    return "" if op == "test" else _ELEMENT.sub("", path).rpartition("/")[2]
 
 
 def zone_key(key: str) -> str | None:

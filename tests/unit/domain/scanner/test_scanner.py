@@ -523,6 +523,28 @@ def test_sources_of_what_is_no_build(name: str, text: str, effect: str) -> None:
     assert [pin.effect for pin in scan(text, name).pins] == [effect]
 
 
+PATCH = "- op: replace\n  path: /spec/template/spec/imageId\n  value: uimage-a\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", PATCH),
+        ("a.yaml", PATCH.replace("imageId", "imageIds/0").replace("replace", "add")),
+        ("kustomization.yaml", f"patches:\n- patch: |-\n    {PATCH.replace(chr(10), chr(10) + '    ')}"),
+        ("a.json", '[{"op": "add", "path": "/spec/imageId", "value": "uimage-a"}]'),
+        ("a.json", '{"patch": "[{\\"op\\": \\"add\\", \\"path\\": \\"/imageIds/-\\", \\"value\\": \\"uimage-a\\"}]"}'),
+        ("a.sh", """kubectl patch m x --type=json -p '[{"op":"add","path":"/spec/imageId","value":"uimage-a"}]'\n"""),
+    ],
+)
+def test_patches(name: str, text: str) -> None:
+    """What a patch sets at the path of an id is one, as in Kustomize's; what it tests, or sets elsewhere, is not."""
+    assert [pin.image_id for pin in scan(text, name).pins] == ["uimage-a"]
+    for other in (("replace", "test"), ("add", "test"), ("/imageId", "/image"), ("imageId", "name")):
+        changed = text.replace(*other)
+        assert changed == text or not scan(changed, name).pins
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
