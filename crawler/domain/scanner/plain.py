@@ -112,6 +112,12 @@ def _in_commands(zones_in: _Zones, last: str | None) -> Iterator[InText]:
                 yield InText(match["id"], match.start("id"), own or zones.get(key, zones.get("", last)))
 
 
+def zones_named(text: str) -> set[str | None]:
+    """Return the zones that *text* names, whatever for; None among them for one that is not written out."""
+    blank = blanked(in_lines(text))
+    return {zone for _, zone in _Zones(blank).between(0, len(blank))}
+
+
 class _Zones:
     """The zones that a *text* without comments names."""
 

@@ -89,6 +89,27 @@ def test_plain_lists(text: str, expected: list[tuple[str, str | None]]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "zones"),
+    [
+        ("[a]\nimage_id = uimage-a\nzone = hk-02\n[b]\nimage_id = uimage-b\nzone = hk-03\n", ["hk-02", "hk-03"]),
+        (
+            "[a]\nzone = 'hk-02'\nimage_id = 'uimage-a'\n[[b]]\nzone = 'hk-03'\nimage_id = 'uimage-b'\n",
+            ["hk-02", "hk-03"],
+        ),
+        ("[a:vars]\r\nimage_id=uimage-a\r\n[b:vars]\r\nzone=hk-03\r\nimage_id=uimage-b\r\n", ["hk-03", "hk-03"]),
+        ("[a]\nimage_id=uimage-a\n[b] ; ours\nzone=hk-03\nimage_id=uimage-b\n[c]\nzone=hk-04\n", [None, "hk-03"]),
+        ("zone=hk-04\n[a]\nimage_id=uimage-a\n[b]\nzone=hk-03\nimage_id=uimage-b\n", ["hk-04", "hk-03"]),
+        ("[b]\nzone=hk-03\nimage_id=uimage-b\n[c]\nimage_id=uimage-c\n[ALL:vars]\nzone=hk-04\n", ["hk-03", "hk-04"]),
+        ("[DEFAULT]\nzone=hk-04\n[a]\nzone={{ x }}\nimage_id=uimage-a\n[b]\nzone=hk-03\n;image_id=uimage-b\n", [None]),
+        ("[a]\nh1 zone=hk-02 image_id=uimage-a\nh2 image_id=uimage-b zone=hk-03\n", ["hk-02", "hk-03"]),
+    ],
+)
+def test_sections(text: str, zones: list[str | None]) -> None:
+    """A section of an ini file has its own zone, else that which the file says for all; `;` begins a comment."""
+    assert [zone for _, zone, _ in pinned(text, "hosts.ini")] == zones
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("create --zone hk-02 --image-id uimage-a\ncreate --image-id uimage-b", ["hk-02", "hk-02"]),
