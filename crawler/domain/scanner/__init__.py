@@ -235,7 +235,12 @@ def _in_sections(text: str) -> list[Hit]:
 
 
 def _in_plain(text: str) -> list[Hit]:
-    return _plain_hits(find_in_text(text))
+    found = list(find_in_text(text))
+    if not found or not ("<<" in text or "esac" in text):
+        return _plain_hits(found)
+    from crawler.domain.scanner.inside import with_zones  # few scripts need it
+
+    return [Hit(image_id=one.image_id, at=one.at, zones=zones) for one, zones in with_zones(text, found)]
 
 
 def _plain_hits(found: Iterable[InText]) -> list[Hit]:

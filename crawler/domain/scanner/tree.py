@@ -164,13 +164,13 @@ def find(node: Node, place: Surroundings) -> Iterator[Hit]:
 def _in_text(text: Text, place: Surroundings) -> Iterator[Hit]:
     """Return the ids in a text, which may be a document of its own."""
     found = list(find_in_text(text))
-    inside: Mapping[int, tuple[str, ...]] = {}
     if found and ("\n" in text or "\\n" in text):
-        from crawler.domain.scanner.inside import zones_inside  # which reads trees
+        from crawler.domain.scanner.inside import with_zones  # which reads trees
 
-        inside = zones_inside(text)
-    for one in found:
-        zones = inside.get(one.at, (one.zone,) if one.zone else ())
+        pairs = with_zones(text, found)
+    else:
+        pairs = ((one, (one.zone,) if one.zone else ()) for one in found)
+    for one, zones in pairs:
         yield _hit(one.image_id, text.at + one.at, place, zones or None, "unknown")
 
 

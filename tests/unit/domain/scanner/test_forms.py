@@ -88,6 +88,32 @@ def test_plain_lists(text: str, expected: list[tuple[str, str | None]]) -> None:
     assert [(one, zone) for one, zone, _ in pinned(text, "ids")] == expected
 
 
+CASE = 'ZONE=${1:-hk-02}\ncase "$ZONE" in\n  hk-02) IMAGE_ID=uimage-a ;;\n  "hk-03")\n    IMAGE_ID=uimage-b ;;\nesac\n'
+MANIFESTS = "imageId: uimage-a\nzone: hk-02\n---\nimageId: uimage-b\nzone: hk-03\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "zones"),
+    [
+        (CASE, ["hk-02", "hk-03"]),
+        (CASE.replace("IMAGE_ID=", "create --zone $ZONE --image-id "), ["hk-02", "hk-03"]),
+        (CASE.replace("IMAGE_ID=uimage-b", "create --zone hk-04 --image-id uimage-b"), ["hk-02", "hk-04"]),
+        (CASE.replace("hk-02)", "(hk-01|hk-02)"), ["hk-01", "hk-02", "hk-03"]),
+        (CASE.replace("hk-02)", "prod)").replace('"hk-03")', "*)"), ["hk-02", "hk-02"]),
+        (f"{CASE}ZONE=hk-04\nIMAGE_ID=uimage-c\n", ["hk-02", "hk-03", "hk-04"]),
+        (f"ZONE=hk-04\nkubectl apply -f - <<EOF\n{MANIFESTS}EOF\nIMAGE_ID=uimage-c\n", ["hk-02", "hk-03", "hk-04"]),
+        ("ZONE=hk-04\ncat <<-'END' >x\n\timageId: uimage-a\n\tzone: hk-02\n\tEND\n", ["hk-02"]),
+        ("ZONE=hk-04\ncat <<EOF\nimageId: uimage-a\nzone: $ZONE\nEOF\n", ["hk-04"]),
+        ("ZONE=hk-04\ncat <<EOF\nimageId: uimage-a\nEOF\n", ["hk-04"]),
+    ],
+)
+def test_zones_of_parts_of_scripts(text: str, zones: list[str]) -> None:
+    """What a script does in a case of a zone is for that, and a here-document that names zones is read by itself."""
+    assert [zone for _, zone, _ in pinned(text, "a.sh")] == zones
+    indented = "".join(f"    {line}\n" for line in text.replace("\t", "").splitlines())
+    assert [zone for _, zone, _ in pinned(f"script: |\n{indented}", "a.yaml")] == zones
+
+
 @pytest.mark.parametrize(
     ("text", "zones"),
     [
