@@ -233,8 +233,10 @@ def find_in_block(block: TableNode, place: Surroundings) -> Iterator[Hit]:
     kind, *labels = block.header
     if kind == "data" or (kind == "resource" and labels and not labels[0].startswith((*OURS, *_CARRIERS))):
         return
-    if kind == "source" and labels and not labels[0].startswith(OURS):
-        return  # another cloud's
+    if kind == "source" and labels:
+        labels = _source_named(labels)
+        if not labels[0].startswith(OURS):
+            return  # another cloud's
     if kind == "resource" and len(labels) == 2:
         place = replace(place, resource=labels[0], address=".".join(labels), inner=())
     elif kind == "source" and len(labels) == 2:
@@ -255,6 +257,13 @@ def find_in_block(block: TableNode, place: Surroundings) -> Iterator[Hit]:
     elif kind == "dynamic" and labels:
         place = replace(place, inner=(*place.inner, labels[0]))
     yield from _in_table(block, place)
+
+
+def _source_named(labels: list[str]) -> list[str]:
+    """Return type and name of a Packer source by its *labels*; a build says `sources.ucloud-uhost.NAME` in one."""
+    if len(labels) == 1 and labels[0].startswith(("source.", "sources.")):
+        return labels[0].split(".", 2)[1:]
+    return labels
 
 
 def zones_in(table: TableNode) -> Zones:

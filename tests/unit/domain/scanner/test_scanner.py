@@ -375,6 +375,16 @@ def test_builders_of_other_clouds() -> None:
     assert found(json.dumps({"builders": builders}), "a.json") == [("uimage-b", None)]
 
 
+@pytest.mark.parametrize("word", ["source", "sources"])
+def test_sources_in_builds(word: str) -> None:
+    """What a build sets of a source, which it calls by its whole address, is the source's; but of another cloud."""
+    text = 'build {\n source "%s.%s.w" {\n  source_image_id = "uimage-a"\n }\n}\n'
+    (pin,) = scan(text % (word, "ucloud-uhost"), "a.pkr.hcl").pins
+
+    assert (pin.address, pin.resource, pin.effect) == ("source.ucloud-uhost.w", "ucloud-uhost", "rebuilds-image")
+    assert found(text % (word, "volcengine-ecs"), "a.pkr.hcl") == []
+
+
 def test_addresses_of_instances() -> None:
     """An address is as Terraform writes it on its screen, whatever signs JSON escapes in it."""
     values = {"availability_zone": "hk-02", "image_id": "uimage-a"}
