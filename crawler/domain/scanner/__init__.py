@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import PurePath
 
 from crawler.domain.scanner.hcl import TooDeep, read_hcl, read_json
-from crawler.domain.scanner.plain import InText, find_in_list, find_in_text, zones_named
+from crawler.domain.scanner.plain import OF_ALL, SECTION, InText, find_in_list, find_in_text, zones_named
 from crawler.domain.scanner.tool_output import find_in_json, is_answer, is_written_by_a_tool
 from crawler.domain.scanner.tree import BUILDERS, Hit, Node, Surroundings, TableNode, find
 from crawler.domain.scanner.words import ID_IN_BYTES, ID_IN_TEXT, Comments, Effect, read_comments, uncommented
@@ -46,11 +46,8 @@ _MEMBER = re.compile(r"^\s*(?:- )?[\w\"'./-]+:(?:\s|$)", re.MULTILINE)
 _BY_HARM: tuple[Effect, ...] = (
     "nothing", "later-nodes", "rebuilds-image", "unknown", "replaces-cluster", "reinstalls-machine",
 )  # fmt: skip
-#: A section of an ini file, with its name; and a comment there.
-_SECTION = re.compile(r"^\[{1,2}(?P<name>\w[^\[\]\n\"'=]*)\]{1,2}[ \t\r]*(?:[#;].*)?$", re.MULTILINE)
+#: A comment in an ini file.
 _SEMICOLON = re.compile(r"^[ \t]*;.*$", re.MULTILINE)
-#: Sections whose values are for the others too, as what stands before the first is.
-_OF_ALL = ("", "all", "all:vars", "default", "defaults", "global")
 _ASSIGNMENT = re.compile(r'^\s*[\w-]+\s+=\s*["\[{<]|^\s*[\w-]+\s*=\s+["\[{<]', re.MULTILINE)
 
 
@@ -124,7 +121,7 @@ def _hits(text: str, name: str, is_strict: bool) -> tuple[list[Hit], bool]:
         return _in_yaml(text)
     if suffix.endswith(_SHELL):
         return _in_plain(text), True
-    has_sections = _SECTION.search(text) is not None and not _BLOCK.search(text) and not text.startswith("#!")
+    has_sections = SECTION.search(text) is not None and not _BLOCK.search(text) and not text.startswith("#!")
     if listed := _plain_hits(find_in_list(text)):
         others = _in_sections(text) if has_sections else _in_plain(text)
         return list({hit.at: hit for hit in [*listed, *others]}.values()), True
@@ -220,11 +217,11 @@ def _once(hits: Iterable[Hit]) -> list[Hit]:
 def _in_sections(text: str) -> list[Hit]:
     """Return the ids in an ini file: each section has its own zone, else that of all of them."""
     text = _SEMICOLON.sub(lambda match: " " * len(match.group()), text)
-    begins = [(0, ""), *((match.start(), match["name"].strip().casefold()) for match in _SECTION.finditer(text))]
+    begins = [(0, ""), *((match.start(), match["name"].strip().casefold()) for match in SECTION.finditer(text))]
     parts = [(begin, name, text[begin:end]) for (begin, name), (end, _) in pairwise([*begins, (len(text), "")])]
     of_all = zones_named(text) - {None}
     if len(of_all) > 1:
-        of_all = set().union(*(zones_named(part) for _, name, part in parts if name in _OF_ALL)) - {None}
+        of_all = set().union(*(zones_named(part) for _, name, part in parts if name in OF_ALL)) - {None}
     zones = tuple(zone for zone in of_all if zone) if len(of_all) == 1 else ()
     found: list[Hit] = []
     for begin, _, part in parts:

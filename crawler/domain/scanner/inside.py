@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from crawler.domain.scanner.hcl import TooDeep
-from crawler.domain.scanner.plain import InText, blanked, find_in_text, in_lines, zones_named
+from crawler.domain.scanner.plain import OF_ALL, SECTION, InText, blanked, find_in_text, in_lines, zones_named
 from crawler.domain.scanner.tree import Surroundings, TableNode, find
 from crawler.domain.scanner.words import ASSIGNED_ZONE, ID_IN_TEXT, is_zone_by_itself
 from crawler.domain.scanner.yaml_tree import NoYaml, read_yaml
@@ -23,6 +23,8 @@ _HERE_DOCUMENT = re.compile(
     r"(?<!<)<<-?[ \t]*\\?(?P<quote>[\"']?)(?P<end>[A-Za-z_]\w*)(?P=quote)[^\n]*\n(?P<body>.*?)^[ \t]*(?P=end)[ \t\r]*$",
     re.DOTALL | re.MULTILINE,
 )
+#: An ini file, whose first line beside comments is a section.
+_INI = re.compile(rf"(?:[ \t]*(?:[#;][^\n]*)?\r?\n)*{SECTION.pattern}", re.MULTILINE)
 _BETWEEN_DOCUMENTS = re.compile(r"^[ \t]*---[ \t\r]*$", re.MULTILINE)
 _NO_END = re.compile(r"[^\n]")
 #: The pattern of a `case`, and what is done then.
@@ -35,6 +37,7 @@ Zones = Mapping[int, tuple[str, ...]]
 def with_zones(text: str, found: Iterable[InText]) -> Iterator[tuple[InText, tuple[str, ...]]]:
     """Return the ids *found* in *text* with their zones, as others tell these than the lines that they stand on."""
     spans = list(_here_documents(in_lines(text))) if "<<" in text else []
+    spans = spans or list(_sections(in_lines(text)))
     outer = text
     for begin, end in spans:
         outer = outer[:begin] + _NO_END.sub(" ", outer[begin:end]) + outer[end:]
@@ -57,6 +60,19 @@ def _here_documents(text: str) -> Iterator[tuple[int, int]]:
                 yield begin, stop.start()
                 begin = stop.end()
             yield begin, end
+
+
+def _sections(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where sections of an ini file begin and end that name zones of their own, where there are several."""
+    if not _INI.match(text) or len(zones_named(text) - {None}) < 2:
+        return
+    found = list(SECTION.finditer(text))
+    if len(found) < 2:
+        return  # it is one itself
+    for match, end in zip(found, [*(one.start() for one in found[1:]), len(text)], strict=True):
+        named = zones_named(text[match.start() : end])
+        if named and None not in named and match["name"].strip().casefold() not in OF_ALL:
+            yield match.start(), end
 
 
 def _zones_inside(text: str) -> Zones:

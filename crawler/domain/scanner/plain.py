@@ -40,6 +40,10 @@ _CONTINUED = re.compile(r"(?:[^\n\\]|\\[\s\S])+")
 #: What stands between the commands of a line.
 _BETWEEN = re.compile(r"&&|\|\||;|\Z")
 _LONGEST_LIST = 20_000
+#: A section of an ini file, with its name.
+SECTION = re.compile(r"^[ \t]*\[{1,2}(?P<name>\w[^\[\]\n\"'=,]*)\]{1,2}[ \t\r]*(?:[#;].*)?$", re.MULTILINE)
+#: Sections whose values are for the others too, as what stands before the first is.
+OF_ALL = ("", "all", "all:vars", "default", "defaults", "global")
 _WORD = re.compile(r"[^\s,;\ufeff]+")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from crawler.domain.scanner import scan
@@ -86,6 +88,19 @@ def test_comment_about_an_id() -> None:
 def test_plain_lists(text: str, expected: list[tuple[str, str | None]]) -> None:
     """In a plain list an id stands alone in its line, or with one other word, which may be its zone."""
     assert [(one, zone) for one, zone, _ in pinned(text, "ids")] == expected
+
+
+def test_sections_in_a_text() -> None:
+    """So it is in an ini file inside another file; hosts on lines of one section have zones of their own."""
+    lines = (
+        "[all:vars]", "zone = hk-04", "[a]", "image_id = uimage-a", "zone = hk-02", "[b]", "image_id = uimage-b",
+        "[c]", "h1 image_id=uimage-c zone=hk-03", "h2 zone=hk-02 image_id=uimage-d",
+    )  # fmt: skip
+    for end in ("\n", "\r\n"):
+        text = end.join(["# Ansible", *lines])
+        indented = end.join(["data:", "  hosts: |", *(f"    {line}" for line in text.split(end))])
+        for name, whole in (("hosts", text), ("a.yaml", indented), ("a.json", json.dumps({"hosts": text}))):
+            assert [zone for _, zone, _ in pinned(whole, name)] == ["hk-02", "hk-04", "hk-03", "hk-02"], (name, whole)
 
 
 CASE = 'ZONE=${1:-hk-02}\ncase "$ZONE" in\n  hk-02) IMAGE_ID=uimage-a ;;\n  "hk-03")\n    IMAGE_ID=uimage-b ;;\nesac\n'
