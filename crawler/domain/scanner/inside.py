@@ -29,23 +29,25 @@ _BETWEEN_DOCUMENTS = re.compile(r"^[ \t]*---[ \t\r]*$", re.MULTILINE)
 _NO_END = re.compile(r"[^\n]")
 #: The pattern of a `case`, and what is done then.
 _ARM = re.compile(
-    r"(?:\bin\b|;;|;&|;;&)[\s(]*(?P<labels>[\w\"'][\w\"'|\- \t]{0,200})\)(?P<body>.*?)(?=;;|;&|\besac\b|\Z)", re.DOTALL
+    r"(?:\bin\b|;;|;&|;;&)[\s(]*(?P<labels>[\w\"'\\][\w\"'\\|\- \t]{0,200})\)(?P<body>.*?)(?=;;|;&|\besac\b|\Z)",
+    re.DOTALL,
 )
 Zones = Mapping[int, tuple[str, ...]]
 
 
 def with_zones(text: str, found: Iterable[InText]) -> Iterator[tuple[InText, tuple[str, ...]]]:
     """Return the ids *found* in *text* with their zones, as others tell these than the lines that they stand on."""
-    spans = list(_here_documents(in_lines(text))) if "<<" in text else []
-    spans = spans or list(_sections(in_lines(text)))
-    outer = text
+    lines = in_lines(text)  # an end of a line that is written as JSON does may be cut in two
+    spans = list(_here_documents(lines)) if "<<" in lines else []
+    spans = spans or list(_sections(lines))
+    outer = lines
     for begin, end in spans:
         outer = outer[:begin] + _NO_END.sub(" ", outer[begin:end]) + outer[end:]
-    zones = _zones_inside(in_lines(outer))
+    zones = _zones_inside(outer)
     for one in find_in_text(outer) if spans else found:
         yield one, zones.get(one.at, (one.zone,) if one.zone else ())
     for begin, end in spans:
-        part = text[begin:end]
+        part = lines[begin:end]
         for one, own in with_zones(part, find_in_text(part)):
             yield one._replace(at=begin + one.at), own
 
@@ -102,7 +104,7 @@ def _of_cases(text: str) -> Zones:
     """Return the zones of the ids below patterns that are zones, but where one is written out there."""
     zones: dict[int, tuple[str, ...]] = {}
     for arm in _ARM.finditer(text):
-        labels = tuple(label.strip(" \t\"'") for label in arm["labels"].split("|"))
+        labels = tuple(label.strip(" \t\"'\\") for label in arm["labels"].split("|"))
         if all(map(is_zone_by_itself, labels)) and not zones_named(arm["body"]) - {None}:
             zones |= {match.start("id"): labels for match in ID_IN_TEXT.finditer(text, *arm.span("body"))}
     return zones

@@ -127,6 +127,7 @@ def test_zones_of_parts_of_scripts(text: str, zones: list[str]) -> None:
     assert [zone for _, zone, _ in pinned(text, "a.sh")] == zones
     indented = "".join(f"    {line}\n" for line in text.replace("\t", "").splitlines())
     assert [zone for _, zone, _ in pinned(f"script: |\n{indented}", "a.yaml")] == zones
+    assert [zone for _, zone, _ in pinned(json.dumps({"script": text}), "a.json")] == zones
 
 
 @pytest.mark.parametrize(
