@@ -221,7 +221,7 @@ def write_fixed(file: PinFile, body: bytes) -> None:
 _ID = IMAGE_ID.pattern
 #: A line of nothing but an id, its key, and a comment that names it.
 _BARE_LINE = re.compile(
-    rf"""[\s\-{{\[(,]*(?:["']?(?P<key>[\w.\-]+)["']?\s*[:=]\s*)?["']?{_ID}["']?[\s,}})\]]*"""
+    rf"""[\s\-{{\[(,]*(?:["']?(?P<key>[\w.:\-]+)["']?\s*[:=]\s*)?["']?{_ID}["']?[\s,}})\]]*"""
     r"""(?:(?:\#|//)\s*ucloud-image:\s*[\w./%-]+\s*)?"""
 )
 _KEY_BEFORE = re.compile(r"""["']?(?P<key>[\w.\-]+)["']?\s*[:=]?\s*["']?\Z""")

@@ -377,6 +377,24 @@ def readdress(conn: Connection, digest_id: int, addresses: Collection[str], now:
     conn.execute(insert(Recipient), _waiting_from(now, digest_id, addresses))
 
 
+def take_back(conn: Connection, digest_id: int) -> bool:
+    """
+    Have what a digest tells wait to be told by another; False, and nothing, where somebody has got it.
+
+    What had its time by a schedule has it still.
+    """
+    has_reader = exists().where(Recipient.digest_id == digest_id, Recipient.state == "sent")
+    row = conn.execute(
+        select(DigestRow.kind, DigestRow.subscription_id).where(DigestRow.id == digest_id, ~has_reader)
+    ).first()
+    if row is None or row.kind not in ("digest", "urgent"):
+        return False
+    conn.execute(update(Delivery).where(Delivery.digest_id == digest_id).values(settled_at=None, digest_id=None))
+    if row.kind == "digest":
+        conn.execute(update(SubscriptionRow).where(SubscriptionRow.id == row.subscription_id).values(due_at=None))
+    return True
+
+
 def skip_all(conn: Connection, name: str, now: datetime) -> int:
     """Give up on everything that waits for a subscription, composed or not, and give how many digests that was."""
     state = subscribed(conn, name)

@@ -125,35 +125,57 @@ class DeliveryStore:
             waiting=tuple(row for row in waiting if row.address in addresses and self._is_meant(row)),
             digest=news.digest,
         )
-        settles = news.is_range_over and (bool(state.runs) or report.subscription.when.at is not None)
         is_ready = any(self.is_ready(row, now) for row in job.waiting)
-        if not (dropped or settles or is_ready or job.digest is not None) or self._is_taken(state, now):
+        if not (dropped or _is_over(job, news) or is_ready or job.digest is not None) or self._is_taken(state, now):
             return None
         with begin(self._engine, self._fence) as conn:
             if not outbox.claim(conn, state, sender=self._bounds.account_ids, until=self._bounds.until):
                 return None
             if dropped:
-                job = replace(job, waiting=self._waiting_still(conn, job, dropped, addresses, now))
+                job, news = self._without(conn, job, news, dropped, addresses, now)
                 is_ready = any(self.is_ready(row, now) for row in job.waiting)
-            if settles:
+            if _is_over(job, news):
                 self._settle(conn, job, None, now)
             if not is_ready and job.digest is None:
                 outbox.release(conn, state)
                 return None
         return job
 
-    def _waiting_still(
-        self, conn: Connection, job: Job, left: Sequence[Waiting], addresses: Collection[str], now: datetime
-    ) -> tuple[Waiting, ...]:
-        """Give up those who *left*, and return who waits then."""
+    def _without(
+        self,
+        conn: Connection,
+        job: Job,
+        news: DueNews,
+        left: Sequence[Waiting],
+        addresses: Collection[str],
+        now: datetime,
+    ) -> tuple[Job, DueNews]:
+        """
+        Give up those who *left*, and return what there is to do then, and what is new.
+
+        What nobody has got, or waits for any more, goes to *addresses*; by another channel, to which a digest of this
+        one says nothing, it becomes a new one, and what lasts is told anew there.
+        """
         waiting = outbox.waiting(conn, job.state.subscription_id)
         waited_for = {row.digest_id for row in waiting if row.address in addresses}
+        is_back = False
         for row in left:
-            if row.digest_id not in waited_for and row.channel == job.report.channel:
-                outbox.readdress(conn, row.digest_id, addresses, now)
+            if row.digest_id not in waited_for:
                 waited_for.add(row.digest_id)
+                if row.channel == job.report.channel:
+                    outbox.readdress(conn, row.digest_id, addresses, now)
+                else:
+                    is_back |= outbox.take_back(conn, row.digest_id)
             outbox.skip(conn, row.digest_id, [row.address], now)
-        return tuple(filter(self._is_meant, outbox.waiting(conn, job.state.subscription_id)))
+        if is_back:
+            outbox.remember(conn, job.state.subscription_id, NotifiedState().as_json())
+            state = outbox.subscribed(conn, job.report.name) or job.state
+            news = self._news(conn, job.report, state, now)
+            if news.is_for_later:
+                self.for_later.add(job.report.name)
+            job = replace(job, state=replace(state, version=job.state.version), digest=news.digest)
+        rows = outbox.waiting(conn, job.state.subscription_id)
+        return replace(job, waiting=tuple(filter(self._is_meant, rows))), news
 
     def is_ready(self, row: Waiting, now: datetime) -> bool:
         """Return whether a recipient is to be tried now."""
@@ -282,6 +304,11 @@ class DueNews:
 
 
 NO_NEWS = DueNews()
+
+
+def _is_over(job: Job, news: DueNews) -> bool:
+    """Return whether what waits for a report counts as told, by silence."""
+    return news.is_range_over and (bool(job.state.runs) or job.report.subscription.when.at is not None)
 
 
 def look_for_news(

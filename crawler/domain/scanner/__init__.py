@@ -12,18 +12,22 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import PurePath
 
 from crawler.domain.scanner.hcl import TooDeep, read_hcl, read_json
-from crawler.domain.scanner.plain import InText, find_in_list, find_in_text
+from crawler.domain.scanner.plain import OF_ALL, SECTION, InText, find_in_list, find_in_text, zones_named
 from crawler.domain.scanner.tool_output import find_in_json, is_answer, is_written_by_a_tool
-from crawler.domain.scanner.tree import Hit, Node, Surroundings, TableNode, find
+from crawler.domain.scanner.tree import BUILDERS, Hit, Node, Surroundings, TableNode, find
 from crawler.domain.scanner.words import ID_IN_BYTES, ID_IN_TEXT, Comments, Effect, read_comments, uncommented
 from crawler.domain.scanner.yaml_tree import NoYaml, read_yaml
 
 #: What the names of the files end with that are looked into in a folder.
 SOURCES = (".tf", ".tofu", ".tf.json", ".tfvars", ".hcl", ".pkr.hcl", ".json", ".yaml", ".yml", ".sh")
 _HCL = (".tf", ".tfvars", ".hcl", ".tofu")
+#: What Packer reads besides, which nothing but builds takes its sources from.
+_HCL_OF_PACKER = (".pkr.hcl", ".pkrvars.hcl")
+_JSON_OF_TERRAFORM = (".tf.json", ".tofu.json", ".tfvars.json")
 _JSON = (".json", ".tfstate", ".tfstate.backup")
 #: JSON with comments, and more that it has no place for.
 _LOOSE_JSON = (".json5", ".jsonc")
@@ -42,6 +46,8 @@ _MEMBER = re.compile(r"^\s*(?:- )?[\w\"'./-]+:(?:\s|$)", re.MULTILINE)
 _BY_HARM: tuple[Effect, ...] = (
     "nothing", "later-nodes", "rebuilds-image", "unknown", "replaces-cluster", "reinstalls-machine",
 )  # fmt: skip
+#: A comment in an ini file.
+_SEMICOLON = re.compile(r"^[ \t]*;.*$", re.MULTILINE)
 _ASSIGNMENT = re.compile(r'^\s*[\w-]+\s+=\s*["\[{<]|^\s*[\w-]+\s*=\s+["\[{<]', re.MULTILINE)
 
 
@@ -107,17 +113,22 @@ def scan(text: str, name: str, *, is_strict: bool = False) -> Scanned:
 def _hits(text: str, name: str, is_strict: bool) -> tuple[list[Hit], bool]:
     suffix = PurePath(name).name.casefold()
     if _is_hcl(suffix):
-        return _in_hcl(text), True
+        hits = _in_hcl(text)
+        return hits if suffix.endswith(_HCL_OF_PACKER) else _of_no_build(hits), True
     if suffix.endswith(_JSON) or (_IS_JSON.match(text) and not suffix.endswith((*_YAML, *_SHELL))):
         return _in_json(text, suffix, is_strict)
     if suffix.endswith(_YAML):
         return _in_yaml(text)
     if suffix.endswith(_SHELL):
         return _in_plain(text), True
+    has_sections = SECTION.search(text) is not None and not _BLOCK.search(text) and not text.startswith("#!")
     if listed := _plain_hits(find_in_list(text)):
-        return list({hit.at: hit for hit in [*listed, *_in_plain(text)]}.values()), True
+        others = _in_sections(text) if has_sections else _in_plain(text)
+        return list({hit.at: hit for hit in [*listed, *others]}.values()), True
+    if has_sections:
+        return _in_sections(text), True
     if _BLOCK.search(text) or _ASSIGNMENT.search(text):
-        return _in_hcl(text) or _in_plain(text), True
+        return _of_no_build(_in_hcl(text)) or _in_plain(text), True
     return _in_yaml(text) if _MEMBER.search(text) and not text.startswith("#!") else (_in_plain(text), True)
 
 
@@ -141,12 +152,22 @@ def _in_hcl(text: str) -> list[Hit]:
     return list(find(TableNode(members), Surroundings()))
 
 
+def _of_no_build(hits: Iterable[Hit]) -> list[Hit]:
+    """Return *hits* of what may be Terraform's: there a source is one of a build in a builder alone."""
+    return [
+        hit if hit.effect != "rebuilds-image" or hit.resource.startswith(BUILDERS) else replace(hit, effect="unknown")
+        for hit in hits
+    ]
+
+
 def _in_json(text: str, name: str, is_strict: bool) -> tuple[list[Hit], bool]:
     if is_strict and (_comes_from_a_tool(name) or not (name.endswith(_LOOSE_JSON) or _NEARLY_JSON.search(text))):
         _require_json(text)
     documents = read_json(text)
     is_terraform = name.endswith((".tf.json", ".tofu.json"))
     hits = [hit for document in documents for hit in find_in_json(document, is_terraform=is_terraform)]
+    if name.endswith(_JSON_OF_TERRAFORM):
+        hits = _of_no_build(hits)
     return hits, ".tfstate" not in name and not any(map(is_written_by_a_tool, documents))
 
 
@@ -193,8 +214,30 @@ def _once(hits: Iterable[Hit]) -> list[Hit]:
     return folded
 
 
+def _in_sections(text: str) -> list[Hit]:
+    """Return the ids in an ini file: each section has its own zone, else that of all of them."""
+    text = _SEMICOLON.sub(lambda match: " " * len(match.group()), text)
+    begins = [(0, ""), *((match.start(), match["name"].strip().casefold()) for match in SECTION.finditer(text))]
+    parts = [(begin, name, text[begin:end]) for (begin, name), (end, _) in pairwise([*begins, (len(text), "")])]
+    of_all = zones_named(text) - {None}
+    if len(of_all) > 1:
+        of_all = set().union(*(zones_named(part) for _, name, part in parts if name in OF_ALL)) - {None}
+    zones = tuple(zone for zone in of_all if zone) if len(of_all) == 1 else ()
+    found: list[Hit] = []
+    for begin, _, part in parts:
+        own = _of_no_build(_in_hcl(part)) if _ASSIGNMENT.search(part) else []
+        others = () if zones_named(part) else zones
+        found += [replace(hit, at=begin + hit.at, zones=hit.zones or others) for hit in own or _in_plain(part)]
+    return found
+
+
 def _in_plain(text: str) -> list[Hit]:
-    return _plain_hits(find_in_text(text))
+    found = list(find_in_text(text))
+    if not found or not ("<<" in text or "esac" in text):
+        return _plain_hits(found)
+    from crawler.domain.scanner.inside import with_zones  # few scripts need it
+
+    return [Hit(image_id=one.image_id, at=one.at, zones=zones) for one, zones in with_zones(text, found)]
 
 
 def _plain_hits(found: Iterable[InText]) -> list[Hit]:

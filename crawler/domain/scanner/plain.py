@@ -22,10 +22,12 @@ from crawler.domain.scanner.words import (
     ASSIGNED_ZONE,
     ELEMENT_ID,
     FURTHER_ID,
+    PATCHED_ID,
     TESTED,
     image_key,
     is_image_id,
     is_zone_by_itself,
+    key_of_patch,
     zone_key,
 )
 
@@ -45,6 +47,10 @@ _MAY_TEST = re.compile(r"""\$\w+\\?["']?\s*=""")
 _BRANCHING = re.compile(r"\s*(?:if|elif|while|until)\b")
 _LEAVING = re.compile(r"(?<=\|\|)|\s*(?:else|elif|fi|done)\b")
 _LONGEST_LIST = 20_000
+#: A section of an ini file, with its name.
+SECTION = re.compile(r"^[ \t]*\[{1,2}(?P<name>\w[^\[\]\n\"'=,]*)\]{1,2}[ \t\r]*(?:[#;].*)?$", re.MULTILINE)
+#: Sections whose values are for the others too, as what stands before the first is.
+OF_ALL = ("", "all", "all:vars", "default", "defaults", "global")
 _WORD = re.compile(r"[^\s,;\ufeff]+")
 
 
@@ -80,6 +86,15 @@ def find_in_text(text: str) -> Iterator[InText]:
     lookable = zones_in.text
     named = {zone for _, zone in zones_in.between(0, len(lookable), with_tests=False) if zone}
     last = named.pop() if len(named) == 1 else None
+    for match in PATCHED_ID.finditer(lookable) if "path" in lookable and "value" in lookable else ():
+        if image_key(key_of_patch(match["op"] or "", match["path"])) is not None:
+            yield InText(match["id"], match.start("id"), last)
+    yield from _in_commands(zones_in, last)
+
+
+def _in_commands(zones_in: _Zones, last: str | None) -> Iterator[InText]:
+    """Return the ids behind a key; *last* is the zone that all of the text is about."""
+    lookable = zones_in.text
     read = 0
     for begin, end, pairs in zones_in.commands():
         last = zones_in.last_for(begin, end, last)
@@ -107,6 +122,12 @@ def find_in_text(text: str) -> Iterator[InText]:
             for match in ELEMENT_ID.finditer(lookable, opened.end(), max(read, opened.end())):
                 own = match["zone"] if is_zone_by_itself(match["zone"] or "") else None
                 yield InText(match["id"], match.start("id"), own or zones.get(key, zones.get("", last)))
+
+
+def zones_named(text: str) -> set[str | None]:
+    """Return the zones that *text* names, whatever for; None among them for one that is not written out."""
+    blank = blanked(in_lines(text))
+    return {zone for _, zone in _Zones(blank).between(0, len(blank))}
 
 
 class _Zones:

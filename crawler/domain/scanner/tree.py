@@ -21,13 +21,14 @@ from crawler.domain.scanner.words import (
     is_key_of_zones,
     is_zone,
     is_zone_by_itself,
+    key_of_patch,
     zone_key,
 )
 
 #: What the types of the provider's resources, and the names of its Packer builders, begin with.
 OURS = ("ucloud_", "ucloud-")
 #: What stands as the type of a Packer builder in JSON.
-_BUILDERS = "ucloud-"
+BUILDERS = "ucloud-"
 _BUILDER = re.compile(r"builders\[\d+\]")
 #: What resources of these carry may be anything, an id of ours as well.
 _CARRIERS = ("kubernetes_", "kubectl_", "helm_", "null_", "local_", "terraform_", "template_", "cloudinit_")
@@ -163,13 +164,13 @@ def find(node: Node, place: Surroundings) -> Iterator[Hit]:
 def _in_text(text: Text, place: Surroundings) -> Iterator[Hit]:
     """Return the ids in a text, which may be a document of its own."""
     found = list(find_in_text(text))
-    inside: Mapping[int, tuple[str, ...]] = {}
     if found and ("\n" in text or "\\n" in text):
-        from crawler.domain.scanner.inside import zones_inside  # which reads trees
+        from crawler.domain.scanner.inside import with_zones  # which reads trees
 
-        inside = zones_inside(text)
-    for one in found:
-        zones = inside.get(one.at, (one.zone,) if one.zone else ())
+        pairs = with_zones(text, found)
+    else:
+        pairs = ((one, (one.zone,) if one.zone else ()) for one in found)
+    for one, zones in pairs:
         yield _hit(one.image_id, text.at + one.at, place, zones or None, "unknown")
 
 
@@ -199,14 +200,14 @@ def _in_table(table: TableNode, place: Surroundings) -> Iterator[Hit]:
     if _BUILDER.fullmatch(place.path) and kind and not kind.startswith((*OURS, "{{")):
         return  # another cloud's
     inside = replace(place, zones=(zones_in(table), *place.zones))
-    if not place.resource and kind.startswith(_BUILDERS):
+    if not place.resource and kind.startswith(BUILDERS):
         inside = replace(inside, resource=kind)
     is_output = {"value", "type"} <= table.keys() <= {"value", "type", "sensitive"}
     for key, value in table.members:
         if is_output and key == "type":
             continue  # of `terraform output`: it names the members of the value as well
         at = place if is_output else inside.below(key)
-        name = at.key if is_output else table.text("name") if key == "value" else key
+        name = at.key if is_output else _called(table) if key == "value" else key
         prefix = image_key(name)
         if prefix is not None:
             effect = effect_at(at, name, table)
@@ -222,13 +223,20 @@ def _in_table(table: TableNode, place: Surroundings) -> Iterator[Hit]:
             yield from find(value, replace(at, zones=({"": (key,)}, *at.zones)) if is_key_of_zones(place.key) else at)
 
 
+def _called(table: TableNode) -> str:
+    """Return what the `value` in *table* is of: a variable of a container, or the key that a patch of JSON sets."""
+    return table.text("name") or (key_of_patch(table.text("op"), table.text("path")) if table.text("op") else "")
+
+
 def find_in_block(block: TableNode, place: Surroundings) -> Iterator[Hit]:
     """Return the ids in a block of HCL, or what stands for one in JSON."""
     kind, *labels = block.header
     if kind == "data" or (kind == "resource" and labels and not labels[0].startswith((*OURS, *_CARRIERS))):
         return
-    if kind == "source" and labels and not labels[0].startswith(OURS):
-        return  # another cloud's
+    if kind == "source" and labels:
+        labels = _source_named(labels)
+        if not labels[0].startswith(OURS):
+            return  # another cloud's
     if kind == "resource" and len(labels) == 2:
         place = replace(place, resource=labels[0], address=".".join(labels), inner=())
     elif kind == "source" and len(labels) == 2:
@@ -249,6 +257,13 @@ def find_in_block(block: TableNode, place: Surroundings) -> Iterator[Hit]:
     elif kind == "dynamic" and labels:
         place = replace(place, inner=(*place.inner, labels[0]))
     yield from _in_table(block, place)
+
+
+def _source_named(labels: list[str]) -> list[str]:
+    """Return type and name of a Packer source by its *labels*; a build says `sources.ucloud-uhost.NAME` in one."""
+    if len(labels) == 1 and labels[0].startswith(("source.", "sources.")):
+        return labels[0].split(".", 2)[1:]
+    return labels
 
 
 def zones_in(table: TableNode) -> Zones:

@@ -3,7 +3,7 @@ What in a file is an image id, a key that holds one, a zone, or a comment about 
 
 A key holds ids when its last word is `image_id`, in whatever spelling (`imageId`, `pool_image_id`, `Nodes.0.ImageId`,
 `--image-id`). A comment `ucloud-image: ZONE/NAME` names zone and image for the id on its line, or else on the next one;
-`crawler: ignore` takes back what stands on its line.
+`crawler: ignore` takes back what stands on its line. In JSON the former may be the text of a member `"//"`.
 """
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ _PREFIX = r"(?:(?P<prefix>.*?)(?:[_.\-]|(?<=[a-z0-9])(?=[A-Z])))??"
 _INDEX = r"(?:\.\d+|\[\d+\])?"
 _IMAGE_KEY = re.compile(rf"{_PREFIX}(?:image|Image|IMAGE)[_-]?(?:id|Id|ID)[sS]?{_INDEX}")
 _ZONE_KEY = re.compile(rf"{_PREFIX}(?:(?:a|A)vailability[_-]?(?:z|Z)one|AVAILABILITY_ZONE|zone|Zone|ZONE)[sS]?{_INDEX}")
-_ZONES_KEY = re.compile(r"(?:.*[_.\-])?(?:zones|Zones|ZONES)")
+_ZONES_KEY = re.compile(r"(?:.*[_.:\-])?(?:zones|Zones|ZONES)")
 _ZONE = re.compile(r"[A-Za-z0-9]{1,20}(?:-[A-Za-z0-9]{1,20}){1,4}")
 _NUMBERED_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)*-[A-Za-z]{0,2}\d{1,2}")
+#: The element of a list, at the end of a path of JSON.
+_ELEMENT = re.compile(r"/(?:\d+|-)\Z")
 #: What stands between a key and its value, in assignments, members and options; the value may be a shell's default.
 _IS = r"""\\?["']?(?:\s*(?::{1,2}=|[?+]=|[:=])\s*|:[-=]|[ \t]+)\\?["']?(?:\$\{\w+:[-=])?"""
 _KEY_IN_TEXT = r"(?<![\w.\-])(?P<key>[\w.\-]*?[iI][mM][aA][gG][eE][_-]?[iI][dD][sS]?(?:\.\d+)?)"
@@ -47,6 +49,12 @@ TESTED = re.compile(_TEST)
 ASSIGNED_ID = re.compile(rf"(?<![\w.\-])(?!{_TEST}){_KEY_IN_TEXT}{_IS}(?P<id>{_ID})(?![\w-]|\.\w)")
 #: One more id of a value that holds several.
 FURTHER_ID = re.compile(rf"[\s,;]{{1,4}}(?P<id>{_ID})(?![\w-]|\.\w)")
+_QUOTE = r"""\\?["']?"""
+#: An id that a patch of JSON sets: `{"op": "replace", "path": "/spec/imageId", "value": "ID"}`, or the same as YAML.
+PATCHED_ID = re.compile(
+    rf"(?:(?<!\w)op{_QUOTE}\s*:\s*{_QUOTE}(?P<op>\w+){_QUOTE}\s*,?\s*{_QUOTE})?(?<!\w)path{_QUOTE}\s*:\s*{_QUOTE}"
+    rf"(?P<path>/[\w.~/\-]+){_QUOTE}\s*,?\s*{_QUOTE}value{_QUOTE}\s*:\s*{_QUOTE}(?P<id>{_ID})(?![\w-]|\.\w)"
+)
 #: Where the array of a shell begins, or a list of JSON in a text; and its elements, which a shell may give by zone.
 ASSIGNED_LIST = re.compile(rf"""{_KEY_IN_TEXT}\\?["']?\s*(?:\+?=|:)\s*(?P<opening>[(\[])""")
 ELEMENT_ID = re.compile(rf"""(?:\[["']?(?P<zone>[\w-]+)["']?\]=["']?)?(?<![\w.-])(?P<id>{_ID})(?![\w-]|\.\w)""")
@@ -62,7 +70,11 @@ ASSIGNED_VARIABLE = re.compile(
     r"|for\s+(?P<loop>\w+)\s+in\b)"
 )
 _MARK = r"(?:\#|//|/\*)"
-_NAMED = re.compile(rf"{_MARK}\s*ucloud-image:\s*(?P<zone>[^\s/]+)/(?P<name>\S+)")
+#: JSON has no comments, but members `"//"`, whose text ends with a quote.
+_NAMED = re.compile(
+    rf"{_MARK}(?P<member>(?<=\"//)\"\s*:\s*\")?\s*ucloud-image:\s*(?P<zone>[^\s/]+)/"
+    r"(?P<name>(?(member)[^\s\"]+|\S+))"
+)
 #: Comments of a line; a block may go on in the next one.
 _COMMENT = re.compile(r"(?:^|(?<=[\s;]))(?:(?:#|//).*$|/\*.*?(?:\*/|$))", re.MULTILINE)
 _IGNORED = re.compile(rf"{_MARK}\s*crawler:\s*ignore\b")
@@ -71,6 +83,11 @@ _IGNORED = re.compile(rf"{_MARK}\s*crawler:\s*ignore\b")
 def image_key(key: str) -> str | None:
     """Return the words before `image_id` in *key*, empty where there are none; None when it holds no id."""
     return _prefix(_IMAGE_KEY, key)
+
+
+def key_of_patch(op: str, path: str) -> str:
+    """Return the key whose value a patch of JSON sets at *path*; empty where it only tests that."""
+    return "" if op == "test" else _ELEMENT.sub("", path).rpartition("/")[2]
 
 
 def zone_key(key: str) -> str | None:
@@ -86,6 +103,8 @@ def is_key_of_zones(key: str) -> bool:
 
 
 def _prefix(pattern: re.Pattern[str], key: str) -> str | None:
+    if ":" in key:  # Pulumi's stacks have the project before each key: `infra:imageId`
+        key = key.rpartition(":")[2]
     if len(key) > 200 or not (match := pattern.fullmatch(key)):
         return None
     return (match["prefix"] or "").strip("-_.").casefold()
@@ -135,7 +154,11 @@ def read_comments(text: str) -> Comments:
             ignored.add(number)
         match = _NAMED.search(line)
         if match and is_zone(match["zone"]):
-            own = ID_IN_TEXT.search(uncommented(line))
+            if match["member"]:
+                line = line[: match.start()] + line[match.end() :].partition('"')[2]
+            own = ID_IN_TEXT.findall(uncommented(line))
+            if match["member"] and len(own) > 1:
+                continue  # a line of JSON may be all of it
             named[number if own else number + 1] = Said(match["zone"], name_in_comment(unquote(match["name"])))
     return Comments(named, frozenset(ignored))
 

@@ -20,7 +20,8 @@ _ALONE = re.compile(r"^[ \t]*(?:(?:\{\{(?:[^{}]|\{[^{}]*\})*\}\}|\{%.*?%\})[ \t]
 _PROPERTIES = re.compile(r"\A(?:[&!]\S*\s+|#[^\n]*\n\s*)+")
 _BRACKET = re.compile(r"[\[{}\]]")
 _DEEPEST = 150
-#: As many nodes as are read of one document; anchors that name anchors make more of a few lines.
+#: As many nodes as are read of a text of fewer characters. None has more nodes than characters, but that anchors which
+#: name anchors make more of a few lines.
 _LARGEST = 200_000
 
 
@@ -63,13 +64,14 @@ def _refuse_depth(text: str) -> None:
 class _Reading:
     def __init__(self, text: str) -> None:
         self.text = text
+        self.most = max(_LARGEST, len(text))
         self.count = 0
         self.open: set[int] = set()
 
     def node(self, node: Any, depth: int) -> Node:
         """Return what the parser's *node* is as a tree; an alias is what it names, each time."""
         self.count += 1
-        if self.count > _LARGEST or depth > _DEEPEST or id(node) in self.open:
+        if self.count > self.most or depth > _DEEPEST or id(node) in self.open:
             raise TooDeep
         self.open.add(id(node))
         try:

@@ -119,6 +119,17 @@ def test_diff_of_other_ends_of_lines(story: tuple[str, Diary], body: bytes) -> N
     assert Path("pool.tfvars").read_bytes() == body.replace(b"%s", b"uimage-b")
 
 
+def test_diff_of_a_stack(story: tuple[str, Diary]) -> None:
+    """A key of Pulumi's, which has the project before it, is shown whole as any other."""
+    text = "config:\n  infra:zone: hk-02\n  infra:imageId: uimage-a\n"
+    Path("Pulumi.prod.yaml").write_text(text)
+    words = ("check", "Pulumi.prod.yaml", "--diff", "--effect", "unknown")
+    result = call("--database", story[0], *words, now=story[1].now, code=1)
+    subprocess.run(["git", "apply", "--unidiff-zero"], input=result.stdout, text=True, check=True)
+
+    assert Path("Pulumi.prod.yaml").read_text() == text.replace("uimage-a", "uimage-b")
+
+
 @pytest.mark.parametrize("name", [b"a b.tf", b"a\x1b[31m\n+++ b.tf", b'"\\".tf', b"\xff.tf", "ü.tf".encode()])
 def test_diff_of_odd_names(story: tuple[str, Diary], name: bytes) -> None:
     """A file's name stands on its line of a diff whatever is in it, and git finds the file by it."""

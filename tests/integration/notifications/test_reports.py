@@ -25,6 +25,7 @@ from crawler.db.locks import take_locks
 from crawler.emulator import EmulatorServer, run_in_thread
 from crawler.notifications.delivery_store import next_try
 from tests.support.driving import Driver, Ran, account
+from tests.support.hooks import hook_server
 from tests.support.smtp import HANG_UP, SILENCE, Mail, MailServer, mail_server
 from tests.support.worlds import make_timeline
 
@@ -292,6 +293,61 @@ def test_recipients_in_the_place_of_others(office: Office) -> None:
     office.run(3)
 
     assert office.told() == office.told(OPS) == {"uimage-2": 1, "uimage-3": 1}
+    assert office.driver.rows("report", "list") == []
+
+
+def test_another_channel(office: Office) -> None:
+    """What nobody has got by one channel is told by another that takes its place, with what lasts, and once."""
+    office.configure(sre(pins=["hk-01 uimage-none"]))
+    office.run(1)
+    office.server.behave = lambda stage, value: "421 not today" if stage == "mail" else None
+    office.configure(sre(pins=["hk-01 uimage-none", "hk-02 uimage-none"]))
+    office.run(2)
+    office.run(3)
+    with hook_server() as server:
+        hook = {"name": "sre", "channel": "webhook", "url": server.url, "secret": "correct-horse"}
+        office.configure({**hook, "pins": ["hk-01 uimage-none", "hk-02 uimage-none"]})
+        office.run(3)
+        office.run(4)
+    documents = [call.document for call in server.calls]
+
+    assert [[row["image_id"] for row in one["changes"]] for one in documents] == [
+        ["uimage-2", "uimage-3"],
+        ["uimage-4"],
+    ]
+    assert [[pin["pin"]["zone"] for pin in one["pins"]] for one in documents] == [["hk-01", "hk-02"], []]
+    assert office.driver.rows("report", "list") == []
+
+
+def test_another_channel_of_a_daily_report(office: Office) -> None:
+    """A digest that had its time does not wait for the next one, and an urgent one goes at once again."""
+    office.configure(sre(when="daily 09:00", pins=["hk-01 uimage-none"]))
+    office.server.behave = lambda stage, value: "421 not today" if stage == "mail" else None
+    office.run(1)
+    office.run(2)
+    with hook_server() as server:
+        hook = {"name": "sre", "channel": "webhook", "url": server.url, "secret": "correct-horse"}
+        office.configure({**hook, "when": "daily 09:00", "pins": ["hk-01 uimage-none"]})
+        office.run(3)
+    documents = [call.document for call in server.calls]
+
+    assert [one["kind"] for one in documents] == ["digest"]
+    assert [row["image_id"] for row in documents[0]["changes"]] == ["uimage-2", "uimage-3"]
+    assert [pin["state"] for pin in documents[0]["pins"]] == ["never_seen"]
+
+
+def test_another_channel_where_somebody_has_it(office: Office) -> None:
+    """Nothing is told again that anybody has got."""
+    office.configure(sre(to=[SRE, OPS]))
+    office.server.behave = lambda stage, value: "452 full" if (stage, value) == ("rcpt", OPS) else None
+    office.run(1)
+    office.run(2)
+    with hook_server() as server:
+        office.configure({"name": "sre", "channel": "webhook", "url": server.url, "secret": "correct-horse"})
+        office.run(2)
+        office.run(3)
+
+    assert [[row["image_id"] for row in call.document["changes"]] for call in server.calls] == [["uimage-3"]]
     assert office.driver.rows("report", "list") == []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from crawler.domain.scanner import scan
@@ -86,6 +88,67 @@ def test_comment_about_an_id() -> None:
 def test_plain_lists(text: str, expected: list[tuple[str, str | None]]) -> None:
     """In a plain list an id stands alone in its line, or with one other word, which may be its zone."""
     assert [(one, zone) for one, zone, _ in pinned(text, "ids")] == expected
+
+
+def test_sections_in_a_text() -> None:
+    """So it is in an ini file inside another file; hosts on lines of one section have zones of their own."""
+    lines = (
+        "[all:vars]", "zone = hk-04", "[a]", "image_id = uimage-a", "zone = hk-02", "[b]", "image_id = uimage-b",
+        "[c]", "h1 image_id=uimage-c zone=hk-03", "h2 zone=hk-02 image_id=uimage-d",
+    )  # fmt: skip
+    for end in ("\n", "\r\n"):
+        text = end.join(["# Ansible", *lines])
+        indented = end.join(["data:", "  hosts: |", *(f"    {line}" for line in text.split(end))])
+        for name, whole in (("hosts", text), ("a.yaml", indented), ("a.json", json.dumps({"hosts": text}))):
+            assert [zone for _, zone, _ in pinned(whole, name)] == ["hk-02", "hk-04", "hk-03", "hk-02"], (name, whole)
+
+
+CASE = 'ZONE=${1:-hk-02}\ncase "$ZONE" in\n  hk-02) IMAGE_ID=uimage-a ;;\n  "hk-03")\n    IMAGE_ID=uimage-b ;;\nesac\n'
+MANIFESTS = "imageId: uimage-a\nzone: hk-02\n---\nimageId: uimage-b\nzone: hk-03\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "zones"),
+    [
+        (CASE, ["hk-02", "hk-03"]),
+        (CASE.replace("IMAGE_ID=", "create --zone $ZONE --image-id "), ["hk-02", "hk-03"]),
+        (CASE.replace("IMAGE_ID=uimage-b", "create --zone hk-04 --image-id uimage-b"), ["hk-02", "hk-04"]),
+        (CASE.replace("hk-02)", "(hk-01|hk-02)"), ["hk-01", "hk-02", "hk-03"]),
+        (CASE.replace("hk-02)", "prod)").replace('"hk-03")', "*)"), ["hk-02", "hk-02"]),
+        (f"{CASE}ZONE=hk-04\nIMAGE_ID=uimage-c\n", ["hk-02", "hk-03", "hk-04"]),
+        (f"ZONE=hk-04\nkubectl apply -f - <<EOF\n{MANIFESTS}EOF\nIMAGE_ID=uimage-c\n", ["hk-02", "hk-03", "hk-04"]),
+        ("ZONE=hk-04\ncat <<-'END' >x\n\timageId: uimage-a\n\tzone: hk-02\n\tEND\n", ["hk-02"]),
+        ("ZONE=hk-04\ncat <<EOF\nimageId: uimage-a\nzone: $ZONE\nEOF\n", ["hk-04"]),
+        ("ZONE=hk-04\ncat <<EOF\nimageId: uimage-a\nEOF\n", ["hk-04"]),
+    ],
+)
+def test_zones_of_parts_of_scripts(text: str, zones: list[str]) -> None:
+    """What a script does in a case of a zone is for that, and a here-document that names zones is read by itself."""
+    assert [zone for _, zone, _ in pinned(text, "a.sh")] == zones
+    indented = "".join(f"    {line}\n" for line in text.replace("\t", "").splitlines())
+    assert [zone for _, zone, _ in pinned(f"script: |\n{indented}", "a.yaml")] == zones
+    assert [zone for _, zone, _ in pinned(json.dumps({"script": text}), "a.json")] == zones
+
+
+@pytest.mark.parametrize(
+    ("text", "zones"),
+    [
+        ("[a]\nimage_id = uimage-a\nzone = hk-02\n[b]\nimage_id = uimage-b\nzone = hk-03\n", ["hk-02", "hk-03"]),
+        (
+            "[a]\nzone = 'hk-02'\nimage_id = 'uimage-a'\n[[b]]\nzone = 'hk-03'\nimage_id = 'uimage-b'\n",
+            ["hk-02", "hk-03"],
+        ),
+        ("[a:vars]\r\nimage_id=uimage-a\r\n[b:vars]\r\nzone=hk-03\r\nimage_id=uimage-b\r\n", ["hk-03", "hk-03"]),
+        ("[a]\nimage_id=uimage-a\n[b] ; ours\nzone=hk-03\nimage_id=uimage-b\n[c]\nzone=hk-04\n", [None, "hk-03"]),
+        ("zone=hk-04\n[a]\nimage_id=uimage-a\n[b]\nzone=hk-03\nimage_id=uimage-b\n", ["hk-04", "hk-03"]),
+        ("[b]\nzone=hk-03\nimage_id=uimage-b\n[c]\nimage_id=uimage-c\n[ALL:vars]\nzone=hk-04\n", ["hk-03", "hk-04"]),
+        ("[DEFAULT]\nzone=hk-04\n[a]\nzone={{ x }}\nimage_id=uimage-a\n[b]\nzone=hk-03\n;image_id=uimage-b\n", [None]),
+        ("[a]\nh1 zone=hk-02 image_id=uimage-a\nh2 image_id=uimage-b zone=hk-03\n", ["hk-02", "hk-03"]),
+    ],
+)
+def test_sections(text: str, zones: list[str | None]) -> None:
+    """A section of an ini file has its own zone, else that which the file says for all; `;` begins a comment."""
+    assert [zone for _, zone, _ in pinned(text, "hosts.ini")] == zones
 
 
 @pytest.mark.parametrize(

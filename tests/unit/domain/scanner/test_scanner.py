@@ -375,6 +375,16 @@ def test_builders_of_other_clouds() -> None:
     assert found(json.dumps({"builders": builders}), "a.json") == [("uimage-b", None)]
 
 
+@pytest.mark.parametrize("word", ["source", "sources"])
+def test_sources_in_builds(word: str) -> None:
+    """What a build sets of a source, which it calls by its whole address, is the source's; but of another cloud."""
+    text = 'build {\n source "%s.%s.w" {\n  source_image_id = "uimage-a"\n }\n}\n'
+    (pin,) = scan(text % (word, "ucloud-uhost"), "a.pkr.hcl").pins
+
+    assert (pin.address, pin.resource, pin.effect) == ("source.ucloud-uhost.w", "ucloud-uhost", "rebuilds-image")
+    assert found(text % (word, "volcengine-ecs"), "a.pkr.hcl") == []
+
+
 def test_addresses_of_instances() -> None:
     """An address is as Terraform writes it on its screen, whatever signs JSON escapes in it."""
     values = {"availability_zone": "hk-02", "image_id": "uimage-a"}
@@ -499,6 +509,50 @@ def test_lines_of_templates(template: str) -> None:
 def test_sources_of_builds(key: str, effect: str) -> None:
     """A key of a source is one of a build; an option of a command may be anything's."""
     assert [pin.effect for pin in scan(json.dumps({key: "uimage-a"}), "a.json").pins] == [effect]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "effect"),
+    [
+        ("a.tf", 'module "cluster" {\n source_image_id = "uimage-a"\n}', "unknown"),
+        ("a.tf", 'resource "null_resource" "x" {\n triggers = { source_image_id = "uimage-a" }\n}', "unknown"),
+        ("a.tofu", 'variable "source_image_id" {\n default = "uimage-a"\n}', "unknown"),
+        ("a.tf", 'locals {\n source_image_id = "uimage-a"\n}', "unknown"),
+        ("a.tfvars", 'source_image_id = "uimage-a"\n', "unknown"),
+        ("terragrunt.hcl", 'inputs = {\n source_image_id = "uimage-a"\n}\n', "unknown"),
+        ("", 'module "cluster" {\n source_image_id = "uimage-a"\n}', "unknown"),
+        ("a.tf.json", '{"module": {"cluster": {"source_image_id": "uimage-a"}}}', "unknown"),
+        ("a.tfvars.json", '{"source_image_id": "uimage-a"}', "unknown"),
+        ("a.pkr.hcl", 'variable "source_image_id" {\n default = "uimage-a"\n}', "rebuilds-image"),
+        ("prod.auto.pkrvars.hcl", 'source_image_id = "uimage-a"\n', "rebuilds-image"),
+        ("build.hcl", 'source "ucloud-uhost" "w" {\n source_image_id = "uimage-a"\n}', "rebuilds-image"),
+    ],
+)
+def test_sources_of_what_is_no_build(name: str, text: str, effect: str) -> None:
+    """In Terraform a source may go into whatever a module makes of it, as a cluster; only Packer builds from it."""
+    assert [pin.effect for pin in scan(text, name).pins] == [effect]
+
+
+PATCH = "- op: replace\n  path: /spec/template/spec/imageId\n  value: uimage-a\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", PATCH),
+        ("a.yaml", PATCH.replace("imageId", "imageIds/0").replace("replace", "add")),
+        ("kustomization.yaml", f"patches:\n- patch: |-\n    {PATCH.replace(chr(10), chr(10) + '    ')}"),
+        ("a.json", '[{"op": "add", "path": "/spec/imageId", "value": "uimage-a"}]'),
+        ("a.json", '{"patch": "[{\\"op\\": \\"add\\", \\"path\\": \\"/imageIds/-\\", \\"value\\": \\"uimage-a\\"}]"}'),
+        ("a.sh", """kubectl patch m x --type=json -p '[{"op":"add","path":"/spec/imageId","value":"uimage-a"}]'\n"""),
+    ],
+)
+def test_patches(name: str, text: str) -> None:
+    """What a patch sets at the path of an id is one, as in Kustomize's; what it tests, or sets elsewhere, is not."""
+    assert [pin.image_id for pin in scan(text, name).pins] == ["uimage-a"]
+    for other in (("replace", "test"), ("add", "test"), ("/imageId", "/image"), ("imageId", "name")):
+        changed = text.replace(*other)
+        assert changed == text or not scan(changed, name).pins
 
 
 @pytest.mark.parametrize(

@@ -236,3 +236,9 @@ def test_anchor_in_itself(text: str) -> None:
 def test_width_of_yaml() -> None:
     """What stands side by side is not nested."""
     assert len(read_yaml("- [{a: [b]}]\n" * 400)[0]) == 400  # type: ignore[arg-type]  # a list, as is seen before
+
+
+def test_size_of_yaml() -> None:
+    """What has many values is no more nested for that, be it one document or many, as rendered manifests are."""
+    assert len(read_yaml(f"[{'a,' * 200_001}]\n")[0]) == 200_001  # type: ignore[arg-type]  # a list, as is seen before
+    assert len(read_yaml("---\n- b\n" * 100_001)) == 100_001

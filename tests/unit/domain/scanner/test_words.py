@@ -22,7 +22,8 @@ from crawler.domain.scanner.words import (
     [
         ("image_id", ""), ("IMAGE_ID", ""), ("imageIds", ""), ("--image-id", ""), ("-image-id", ""),
         ("Pool_image_id", "pool"), ("Nodes.0.ImageId", "nodes.0"), ("ImageIds.0", ""), ("image_id[3]", ""),
-        ("nodeImageId", "node"), ("a" * 191 + "_image_id", "a" * 191), ("a" * 192 + "_image_id", None),
+        ("nodeImageId", "node"), ("infra:imageId", ""), ("infra:gpu_image_id", "gpu"), ("a:b:ImageId", ""),
+        ("image_id:a", None), ("a" * 191 + "_image_id", "a" * 191), ("a" * 192 + "_image_id", None),
         ("image", None), ("preimage_id", None), ("image_id_x", None), ("", None),
     ],
 )  # fmt: skip
@@ -36,7 +37,9 @@ def test_keys_of_ids(key: str, prefix: str | None) -> None:
     [
         ("zone", ""), ("ZONE", ""), ("Zone", ""), ("--zone", ""), ("availability_zone", ""), ("AvailabilityZone", ""),
         ("AVAILABILITY_ZONE", ""), ("availability_zones", ""), ("AVAILABILITY_ZONES", ""), ("Pool_Zone", "pool"),
-        ("zones", None), ("pool_zones", None), ("ZONES", None), ("timezone", None), ("zone_id", None),
+        ("infra:zone", ""), ("infra:gpuZone", "gpu"),
+        ("zones", None), ("pool_zones", None), ("ZONES", None), ("infra:zones", None), ("timezone", None),
+        ("zone_id", None),
     ],
 )  # fmt: skip
 def test_keys_of_zones(key: str, prefix: str | None) -> None:
@@ -90,3 +93,18 @@ def test_blanks_for_comments() -> None:
     assert uncommented("a /* b */ c;// d") == "a         c;    "
     assert uncommented("a#b http://c") == "a#b http://c"
     assert name_in_comment("Rocky  Linux 9*/") == "rocky-linux-9"
+
+
+def test_comments_of_json() -> None:
+    """In JSON the text of a member `"//"` is a comment, but on a line of several ids: it may be the whole file."""
+    lines = (
+        '"//": "ucloud-image: hk-02/ubuntu-22.04-%28gpu%29",\n'
+        '"//" : "ucloud-image: hk-03/b was uimage-old"}\n'
+        '{"//":"ucloud-image: sg-01/c","ImageId":"uimage-a"}\n'
+        '[{"//":"ucloud-image: sg-01/c","ImageId":"uimage-a"}, {"ImageId":"uimage-b"}]\n'
+        '{"ImageId": "uimage-b", "//": "crawler: ignore", "/": "ucloud-image: hk-04/d"}\n'
+    )
+    said = read_comments(lines)
+
+    assert said.named == {2: Said("hk-02", "ubuntu-22.04-(gpu)"), 3: Said("sg-01", "c")}
+    assert not said.ignored
