@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from crawler.domain.scanner import FoundPin
 
 #: What tells a policy from ids in use, under whatever name it comes.
-_RULES = re.compile(r"^\s*\[\[\s*(require|pinned)\s*\]\]", re.MULTILINE)
+_RULES = re.compile(r"^[^\S\n]*\[\[\s*(require|pinned)\s*\]\]", re.MULTILINE)
 #: What a tool may take to write a state into a pipe, as in `crawler check <(…)`.
 _ZIP = b"PK\x03\x04"
 _PATIENCE_SECONDS = 60.0

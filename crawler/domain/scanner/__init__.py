@@ -35,20 +35,20 @@ _YAML = (".yaml", ".yml")
 _SHELL = (".sh", ".bash", ".env", ".envrc")
 #: How JSON begins, and no section of an ini file or test of a shell.
 _IS_JSON = re.compile(r"""[ \t\r\n]*(?:\{|\[[\[\s]*(?:[\]{"'/#\d]|-\d|true\b|false\b|null\b))""")
-_BLOCK = re.compile(r'^\s*[a-z_]+(?:\s+"[^"\n]*")*\s*\{\s*(?:#.*|//.*)?$', re.MULTILINE)
+_BLOCK = re.compile(r'^[^\S\n]*[a-z_]+(?:\s+"[^"\n]*")*\s*\{\s*(?:#.*|//.*)?$', re.MULTILINE)
 #: What people put into JSON, which has no place for it: templates and comments.
-_NEARLY_JSON = re.compile(r"\{\{|\{%|^\s*(?://|/\*|#)|,\s*[}\]]", re.MULTILINE)
+_NEARLY_JSON = re.compile(r"\{\{|\{%|^[^\S\n]*(?://|/\*|#)|,\s*[}\]]", re.MULTILINE)
 #: What ends a line for some editors.
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 _VALUE = re.compile(r"[^ \t\r\n]")
-_MEMBER = re.compile(r"^\s*(?:- )?[\w\"'./-]+:(?:\s|$)", re.MULTILINE)
+_MEMBER = re.compile(r"^[^\S\n]*(?:- )?[\w\"'./-]+:(?:\s|$)", re.MULTILINE)
 #: From what harms least; one change of an id does all that its uses make of it.
 _BY_HARM: tuple[Effect, ...] = (
     "nothing", "later-nodes", "rebuilds-image", "unknown", "replaces-cluster", "reinstalls-machine",
 )  # fmt: skip
 #: A comment in an ini file.
 _SEMICOLON = re.compile(r"^[ \t]*;.*$", re.MULTILINE)
-_ASSIGNMENT = re.compile(r'^\s*[\w-]+\s+=\s*["\[{<]|^\s*[\w-]+\s*=\s+["\[{<]', re.MULTILINE)
+_ASSIGNMENT = re.compile(r'^[^\S\n]*[\w-]+\s+=\s*["\[{<]|^[^\S\n]*[\w-]+\s*=\s+["\[{<]', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
