@@ -90,6 +90,11 @@ DOCTOR = {
     "see that it exists, is reachable and readable; else restore a backup": "请确认它存在、可连接、可读取；否则恢复备份",
     "the fleet is drained {a}": "工作进程已暂停，{}",
     "`crawler fleet resume` has the workers go on": "用 `crawler fleet resume` 恢复工作进程",
+    "variants": "查询参数组合",
+    "variant {v} was used with {a} and now has {a}": "查询参数组合 {} 原来的参数是 {}，现在是 {}",
+    "{v}: variant {v} was used with {a} and now has {a}: give the new parameters a new name":
+        "{}：查询参数组合 {} 原来的参数是 {}，现在是 {}：请为新参数另取名称",
+    "give the new parameters a new name": "请为新参数另取名称",
     "worker {v} stands still": "工作进程 {} 没有响应",
     "bring all hosts to one": "请让各主机保持一致",
     "no worker is alive": "没有运行中的工作进程",

@@ -10,9 +10,11 @@ import click
 from click.core import ParameterSource
 
 from crawler.cli.context import CliContext
-from crawler.cli.options import NUMBER, SentenceGroup, format_option, table_options
+from crawler.cli.options import NUMBER, SentenceGroup, format_option, table_options, target_options
 from crawler.cli.output import emit, json_line, write_notes, write_out
+from crawler.cli.selection import check_selection, explain_empty
 from crawler.cli.table import Column, Row
+from crawler.domain.filters import Filters
 from crawler.domain.text import visible
 from crawler.domain.timefmt import show_moment, zone_name
 from crawler.errors import EmptySelection
@@ -57,9 +59,14 @@ COLUMNS = (
 @click.group(cls=SentenceGroup, invoke_without_command=True)
 @click.option("--limit", type=NUMBER, metavar="N", help="Only the newest N [default: all].")
 @table_options
+@target_options
 @click.pass_context
-def runs(ctx: click.Context, limit: int | None, fmt: str) -> None:
-    """List the runs, oldest first; `crawler runs show N` tells one in full."""
+def runs(ctx: click.Context, limit: int | None, fmt: str, selected: Filters) -> None:
+    """
+    List the runs, oldest first; `crawler runs show N` tells one in full.
+
+    With --account those of these accounts; with --project, --zone, … those that asked any such target.
+    """
     if ctx.invoked_subcommand is not None:
         return
     context = ctx.ensure_object(CliContext)
@@ -67,13 +74,17 @@ def runs(ctx: click.Context, limit: int | None, fmt: str) -> None:
 
     zone = context.history_settings().timezone
     with context.history() as conn:
+        check_selection(conn, selected)
         # The list does not look up failures; an empty `failures` would say that there were none.
         rows = (
             {name: value for name, value in row.as_dict().items() if name != "failures"}
-            for row in queries_runs.runs(conn, limit)
+            for row in queries_runs.runs(conn, limit, filters=selected)
         )
         if not emit(rows, COLUMNS, fmt, zone=zone, fields=FIELDS):
-            context.say("Nothing is recorded yet: `crawler run` makes the first run.")
+            if selected.is_all:
+                context.say("Nothing is recorded yet: `crawler run` makes the first run.")
+            else:
+                context.say(explain_empty(context, conn, selected, what="runs").sentence)
 
 
 @runs.command()

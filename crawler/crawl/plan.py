@@ -84,9 +84,11 @@ def look_back(settings: Settings, engine: Engine, fence: Fence, now: datetime) -
         ids = db_targets.account_ids(conn, {account.name: account.endpoint for account in settings.accounts})
         runs.recover(conn, ids.values(), now)
         runs.save_setting(conn, "stale_after_seconds", str(int(settings.stale_after.total_seconds())))
+        known = {name: db_targets.known_variants(conn, account_id) for name, account_id in ids.items()}
+        require_unchanged_variants(settings, known)
         for account in settings.accounts:
-            source = str(settings.source or "configuration")
-            db_targets.check_variants(conn, ids[account.name], account.named_variants, source=source)
+            new = {name: own for name, own in account.named_variants.items() if name not in known[account.name]}
+            db_targets.add_variants(conn, ids[account.name], new)
             _read_anew(conn, ids[account.name], account)
         with_matrix = {account.name for account in settings.accounts if account.is_auto}
         with_places = {account.name for account in settings.accounts if account.places}
@@ -101,6 +103,17 @@ def look_back(settings: Settings, engine: Engine, fence: Fence, now: datetime) -
             )
             for name, account_id in ids.items()
         }
+
+
+def require_unchanged_variants(settings: Settings, known: Mapping[str, Mapping[str, Mapping[str, str]]]) -> None:
+    """Raise ConfigurationError where variants mean another question than those *known* by account and name."""
+    problems = [
+        f"{account.name}: {sentence}: {db_targets.NEW_NAME}"
+        for account in settings.accounts
+        for sentence in db_targets.changed_variants(known[account.name], account.named_variants)
+    ]
+    if problems:
+        raise ConfigurationError(str(settings.source or "configuration"), problems)
 
 
 def _read_anew(conn: Connection, account_id: int, account: AccountSettings) -> None:

@@ -38,6 +38,7 @@ from crawler.crawl.plan import (
     matrix_notice,
     reconcile_all,
     require_any,
+    require_unchanged_variants,
     selection_notices,
     take_turns,
 )
@@ -325,7 +326,8 @@ async def preview(
 
     Asks no more than discovery, and nothing at all when *offline*: then the last catalog speaks. Writes nothing.
     *engine* is None where there is no history yet. Raises SchemaMismatch where a run would, EmptySelection when
-    nothing is selected, and ConfigurationError where every account's matrix is new and larger than its turns allow.
+    nothing is selected, and ConfigurationError where the parameters under a used name of a variant changed, or every
+    account's matrix is new and larger than its turns allow.
     """
     accounts = {account.name: account for account in settings.accounts}
     past = dict.fromkeys(accounts, NO_PAST)
@@ -344,6 +346,7 @@ async def preview(
                     assigned=load_assigned(conn, account_id) if accounts[name].places else frozenset(),
                 )
                 targets[name] = db_targets.known_targets(conn, account_id)
+        require_unchanged_variants(settings, {name: own.variants for name, own in past.items()})
     if offline:
         surveys = {
             name: Survey(

@@ -59,6 +59,20 @@ def rename_account(conn: Connection, old: str, new: str) -> None:
     conn.execute(update(Account).where(Account.name == old).values(name=new))
 
 
+#: What to do about variants that mean another question than before.
+NEW_NAME = "give the new parameters a new name"
+
+
+def changed_variants(known: Mapping[str, Mapping[str, str]], variants: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Say of each of *variants* `{name: parameters}` that it means another question than when it was *known*."""
+    return [
+        f"variant {name!r} was used with {dict(known[name]) or 'no parameters'} and now has "
+        f"{dict(parameters) or 'none'}"
+        for name, parameters in variants.items()
+        if name in known and known[name] != dict(parameters)
+    ]
+
+
 def check_variants(
     conn: Connection, account_id: int, variants: Mapping[str, Mapping[str, Any]], *, source: str = "configuration"
 ) -> None:
@@ -68,21 +82,19 @@ def check_variants(
     Raises ConfigurationError when the parameters under a used name changed: its history would mix two questions.
     """
     known = known_variants(conn, account_id)
-    problems = [
-        f"variant {name!r} was used with {known[name] or 'no parameters'} and now has {dict(parameters) or 'none'}: "
-        "give the new parameters a new name"
-        for name, parameters in variants.items()
-        if name in known and known[name] != dict(parameters)
-    ]
-    if problems:
-        raise ConfigurationError(source, problems)
+    if changed := changed_variants(known, variants):
+        raise ConfigurationError(source, [f"{sentence}: {NEW_NAME}" for sentence in changed])
+    add_variants(conn, account_id, {name: own for name, own in variants.items() if name not in known})
+
+
+def add_variants(conn: Connection, account_id: int, variants: Mapping[str, Mapping[str, Any]]) -> None:
+    """Remember the parameters of *variants* `{name: parameters}` of an account, of which none is known yet."""
     insert_missing(
         conn,
         Variant,
         [
             {"account_id": account_id, "name": name, "parameters": dict(parameters)}
             for name, parameters in sorted(variants.items())
-            if name not in known
         ],
     )
 

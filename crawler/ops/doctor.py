@@ -24,7 +24,7 @@ from crawler.config.models import Settings
 from crawler.config.named_files import unfit_folder
 from crawler.config.pin_files import pins_in
 from crawler.config.sources import OPEN_TO_ALL
-from crawler.db import integrity, workers
+from crawler.db import integrity, targets, workers
 from crawler.db.engine import is_in_wal_mode, opened, read
 from crawler.db.locks import take_locks
 from crawler.db.migrations import schema_state
@@ -188,8 +188,10 @@ def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
                 is_wal = path is not None and is_in_wal_mode(conn)
                 rights = list(_rights(conn, shown)) if path is None else []
                 fleet = list(_fleet(conn, settings, shown)) if path is None else []
+                changed = list(_changed_variants(conn, settings))
             yield from rights
             yield from fleet
+            yield from changed
             if is_wal:
                 yield warn(
                     "journal",
@@ -213,6 +215,14 @@ def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
         yield fail(
             "database", str(exc), "see that it exists, is reachable and readable; else restore a backup", about=shown
         )
+
+
+def _changed_variants(conn: Connection, settings: Settings) -> Iterator[Finding]:
+    """Return which variants mean another question than before: a run would not begin."""
+    named = {account.name: account.named_variants for account in settings.accounts}
+    for name, account_id in targets.find_accounts(conn, named).items():
+        for sentence in targets.changed_variants(targets.known_variants(conn, account_id), named[name]):
+            yield fail("variants", sentence, targets.NEW_NAME, about=name)
 
 
 def _fleet(conn: Connection, settings: Settings, shown: str) -> Iterator[Finding]:

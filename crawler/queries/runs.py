@@ -6,9 +6,10 @@ Every function takes a connection inside `read(engine)`, so that all statements 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -22,17 +23,34 @@ from sqlalchemy import (
 
 from crawler.db import last_observation
 from crawler.db import runs as db_runs
-from crawler.db.filters import targets_by_id
+from crawler.db.filters import chosen_targets, targets_by_id
 from crawler.db.schema import Account, ChangeLog, Mark, Run, Scope, ScopeTarget
 from crawler.db.sql import among, portions
+from crawler.domain.filters import EVERYTHING, TARGET_PARTS, Filters, part_fits
 from crawler.domain.models import IMAGE_EVENTS, RE_ISSUED, TARGET_EVENTS, RunStatus
 from crawler.domain.rows import NO_REPORTS, FailureRow, RunSummary
 from crawler.queries.changes import _is_one_of
 
 
-def runs(conn: Connection, limit: int | None = None, *, ids: Collection[int] | None = None) -> Iterator[RunSummary]:
-    """Return the newest *limit* runs (None: all), or those with these *ids*, oldest first, without their failures."""
+def runs(
+    conn: Connection, limit: int | None = None, *, ids: Collection[int] | None = None, filters: Filters = EVERYTHING
+) -> Iterator[RunSummary]:
+    """
+    Return the newest *limit* runs (None: all), or those with these *ids*, oldest first, without their failures.
+
+    With *filters* only those of the accounts, and those that asked any of the targets, that these want.
+    """
     names = _account_names(conn)
+    if filters.given(TARGET_PARTS):
+        is_wanted = _wanted(conn, names, filters)
+        statement = _run_columns().order_by(Run.id if limit is None else Run.id.desc())
+        with conn.execute(statement, execution_options={"yield_per": 1000}) as rows:
+            found: Iterable[Any] = filter(is_wanted, rows)
+            if limit is not None:
+                found = reversed(list(islice(found, limit)))
+            for row in found:
+                yield _summary(row, names)
+        return
     if ids is not None:
         for portion in portions(sorted(ids)):
             for row in conn.execute(_run_columns().where(Run.id.in_(portion)).order_by(Run.id)):
@@ -45,6 +63,22 @@ def runs(conn: Connection, limit: int | None = None, *, ids: Collection[int] | N
     newest = conn.execute(_run_columns().order_by(Run.id.desc()).limit(limit)).all()
     for row in reversed(newest):
         yield _summary(row, names)
+
+
+def _wanted(conn: Connection, names: Mapping[int, str], filters: Filters) -> Callable[[Any], bool]:
+    """Return what tells whether a run is one that *filters* want; that of an account may have asked nothing."""
+    if filters.given(TARGET_PARTS).keys() == {"account"}:
+        accounts = {number for number, name in names.items() if part_fits("account", name, filters.account)}
+        return lambda row: not accounts.isdisjoint(row.accounts)
+    scopes: set[int] = set()
+    for portion in portions([choice.target_id for choice in chosen_targets(conn, filters)]):
+        scopes.update(conn.scalars(_scopes_of(), {"targets": portion}))
+    return lambda row: row.scope_id in scopes
+
+
+@cache
+def _scopes_of() -> Select[int]:
+    return select(ScopeTarget.scope_id).distinct().where(among(ScopeTarget.target_id, "targets"))
 
 
 def run(conn: Connection, run_id: int) -> RunSummary | None:

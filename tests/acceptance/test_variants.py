@@ -98,6 +98,18 @@ def test_changed_parameters(driver: Driver) -> None:
     assert driver.row_counts() == {**tables, "conditions": 1}
 
 
+def test_changed_parameters_are_found_before_a_run(driver: Driver) -> None:
+    """A dry run fails as the run would (2), with the changed variants of every account; offline too."""
+    with run_in_thread(gpu_cloud()) as cloud:
+        names = ("prod", "test")
+        driver.configure(*(account(cloud.url, name=name, variants=[V100]) for name in names)).run()
+        driver.configure(*(account(cloud.url, name=name, variants=[{**V100, "GPUType": "A100"}]) for name in names))
+        for words in (("run", "--dry-run"), ("run", "--dry-run", "--offline"), ("run",)):
+            said = driver.call(*words, code=2).stderr
+            assert "2 problems" in said
+            assert all(f"{name}: variant 'g-v100' was used with " in said for name in names)
+
+
 def test_older_brand(light: Driver) -> None:
     """A brand of 2020 ignores the parameters: the variant is a target like another, and nothing breaks."""
     images: dict[str, Any] = {"hk-02": {"uimage-a": "Ubuntu 20.04"}}

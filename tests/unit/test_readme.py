@@ -109,6 +109,16 @@ def test_every_word_of_dev_is_real() -> None:
     assert told == known
 
 
+@pytest.mark.parametrize("page", ["README.md", "README.zh.md"])
+def test_front_page_has_exit_codes_and_views(page: str) -> None:
+    """Scripts and dashboards are told of on the front page: each exit code in its order, and each public view."""
+    told = re.search(r"\]\(docs/commands\.md#exit-codes\)[^`]*", PAGES[page])
+    assert told is not None
+    codes = re.findall(r"(?<![\d.])(\d{1,2})(?= \w)", told.group())
+    assert codes == [str(int(code)) for code in EXIT_CODE_HELP]
+    assert all(view in PAGES[page] for view in VIEW_COLUMNS)
+
+
 def test_exit_codes() -> None:
     """The table of exit codes is the program's own."""
     rows = dict(re.findall(r"^\| (\d+) \| (.+) \|$", TEXT, re.MULTILINE))

@@ -175,19 +175,35 @@ def required_at(index: Index, rule: Require, keys: Collection[str], target: Targ
             (no_use if image.unusable else images).append(image)
     present = [image for image in images if image.state == "present"]
     fitting = [image for image in present if not rule.gpu or image.attributes.get("gpu") is True]
-    if fitting:
-        last = _last_of(fitting)
+    usable = [image for image in fitting if image.image_id not in index.revoked]
+    if usable:
+        last = _last_of(usable)
         return PinVerdict(outcome="ok", image_id=last.image_id, image_name=last.image_name, detail=last.image_name)
     held = [image for image in images if image.state != "present"]
     # One on hold may be there; where it surely has no GPU, that does not help.
     hopeful = [image for image in held if not rule.gpu or image.attributes.get("gpu") is not False]
-    if hopeful:
-        return _on_hold(_last_of(hopeful))
+    awaited = [image for image in hopeful if image.image_id not in index.revoked]
+    if awaited:
+        return _on_hold(_last_of(awaited))
+    if fitting or hopeful:
+        last = _last_of(fitting or hopeful)
+        return PinVerdict(
+            outcome="revoked", image_id=last.image_id, image_name=last.image_name,
+            detail=f"revoked: {index.revoked[last.image_id]}",
+        )  # fmt: skip
     if images:
         last = _last_of(present or held)
         if any(image.attributes.get("gpu") is None for image in present):
-            return PinVerdict(outcome="unknown", image_id=last.image_id, detail="GPU support is not stated")
-        return PinVerdict(outcome="gpu-lost", image_id=last.image_id, detail=f"{last.image_name} does not support GPU")
+            return PinVerdict(
+                outcome="unknown",
+                image_id=last.image_id,
+                image_name=last.image_name,
+                detail="GPU support is not stated",
+            )
+        return PinVerdict(
+            outcome="gpu-lost", image_id=last.image_id, image_name=last.image_name,
+            detail=f"{last.image_name} does not support GPU",
+        )  # fmt: skip
     if no_use:
         last = _last_of(no_use)
         if last.state != "present":

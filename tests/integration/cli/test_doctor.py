@@ -83,6 +83,20 @@ def test_all_is_well(driver: Driver, cloud: EmulatorServer) -> None:
     assert len(cloud.log) == 4
 
 
+@pytest.mark.provokes("'variants'")
+def test_changed_variants(driver: Driver, cloud: EmulatorServer) -> None:
+    """Other parameters under the used name of a variant, with which no run begins, are a failure that names both."""
+    variant = {"name": "g", "MachineType": "G", "GPUType": "V100"}
+    driver.configure(account(cloud.url, variants=[variant])).run()
+    (finding,) = examined(driver.configure(account(cloud.url, variants=[{**variant, "GPUType": "A100"}])), code=1)[
+        "variants"
+    ]
+
+    assert (finding["state"], finding["fix"]) == ("fail", "give the new parameters a new name")
+    assert "variant 'g' was used with {'GPUType': 'V100'," in finding["message"]
+    assert "and now has {'GPUType': 'A100'," in finding["message"]
+
+
 @pytest.mark.provokes("its pins are not watched")
 def test_pins_out_of_reach(light: Driver, cloud: EmulatorServer) -> None:
     """A file or folder of pins that cannot be read is a warning that names it; "live" is none."""

@@ -210,8 +210,7 @@ def test_nothing_recorded(
 ) -> None:
     """A history without a run says so, also when a selection is made; of images nobody knows (8)."""
     monkeypatch.chdir(tmp_path)
-    options = () if command == "runs" else ("--zone", "hk-02")
-    result = call("--database", sqlite_url, command, *options, code=code)
+    result = call("--database", sqlite_url, command, "--zone", "hk-02", code=code)
 
     assert result.stdout == ""
     assert result.stderr.startswith("Nothing is recorded yet: `crawler run` ")

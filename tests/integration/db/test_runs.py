@@ -16,6 +16,7 @@ from crawler.db import targets as db_targets
 from crawler.db.engine import begin, read
 from crawler.db.schema import Absence, CatalogRow, Mark, Run, Scope, Setting, TargetRow, Variant
 from crawler.db.sql import PORTION
+from crawler.domain.filters import Filters
 from crawler.domain.models import END_OF_TIME, Catalog, Place, Project, RunStatus
 from crawler.domain.rows import RunSummary
 from crawler.domain.targets import Reconciliation, Selection, reconcile
@@ -464,6 +465,29 @@ def test_runs(engine: Engine) -> None:
         last = list(queries_runs.runs(conn))[-1]
     assert last.accounts == ("prod",)
     assert last.targets == {"total": 1, "ok": 1, "held": 0, "denied": 0, "failed": 0, "skipped": 0}
+
+
+def test_runs_of_some_targets(engine: Engine) -> None:
+    """
+    Filters select the runs of accounts, and those that asked any of the targets, oldest first, the newest few of them.
+
+    A run of an account that asked nothing is one of its runs.
+    """
+    diary = Diary(engine)
+    both, home, away = diary.run({HOME: ONE, AWAY: ONE}), diary.run({HOME: ONE}), diary.run({AWAY: ONE})
+    nothing = diary.run({})
+
+    def found(limit: int | None = None, **globs: tuple[str, ...]) -> list[int]:
+        with read(engine) as conn:
+            return [summary.run for summary in queries_runs.runs(conn, limit, filters=Filters(**globs))]
+
+    assert found(account=("pr*",)) == [both, home, away, nothing]
+    assert found(2, account=("prod",)) == [away, nothing]
+    assert found(account=("!prod",)) == []
+    assert found(zone=(HOME.zone.upper(),)) == [both, home]
+    assert found(1, zone=(HOME.zone,)) == [home]
+    assert found(account=("prod",), zone=(f"!{HOME.zone}",)) == [both, away]
+    assert found(kind=("node-group",)) == []
 
 
 def test_naive_times_are_refused(engine: Engine) -> None:

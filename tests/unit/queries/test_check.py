@@ -118,6 +118,46 @@ def test_required(rule: Require, state: StatusRow, images: Any, stays: Any, expe
     assert one([rule], [state], images, stays) == expected
 
 
+@pytest.mark.parametrize(
+    ("rule", "images", "outcome"),
+    [
+        (REQUIRE, [image("uimage-a")], "ok"),
+        (REQUIRE, [image("uimage-a", reason="held")], "unknown"),
+        (GPU, [image("uimage-a", gpu=None)], "unknown"),
+        (GPU, [image("uimage-a", gpu=False)], "gpu-lost"),
+    ],
+)
+def test_a_required_image_that_is_named_by_its_id_has_its_name_too(rule: Require, images: Any, outcome: str) -> None:
+    """A row that names an image says what it is called, also where it does not satisfy the rule."""
+    (row,) = judge([rule], [status()], images)
+    assert (row.outcome, row.image_id, row.image_name) == (outcome, "uimage-a", "Ubuntu 20.04")
+
+
+@pytest.mark.parametrize(
+    ("rule", "images", "expected"),
+    [
+        (REQUIRE, [image("uimage-z")], ("revoked", "uimage-z", "revoked: CVE")),
+        (REQUIRE, [image("uimage-a"), image("uimage-z", came=1)], ("ok", "uimage-a", "Ubuntu 20.04")),
+        (REQUIRE, [image("uimage-z", reason="held")], ("revoked", "uimage-z", "revoked: CVE")),
+        (REQUIRE, [image("uimage-z"), image("uimage-a", reason="held")], ("unknown", "uimage-a", None)),
+        (GPU, [image("uimage-z", gpu=False)], ("gpu-lost", "uimage-z", "Ubuntu 20.04 does not support GPU")),
+    ],
+)
+def test_a_required_name_is_not_satisfied_by_a_revoked_image(rule: Require, images: Any, expected: Any) -> None:
+    """
+    `resolve` refuses a revoked image, so a policy that requires its name does not pass with it alone.
+
+    Another image of the name that is there satisfies it, and one that is on hold leaves it unknown.
+    """
+    gate = Check([rule], [status()], images, now=NOON, stale_after=STALE, revoked={"uimage-z": "CVE"})
+    gate.past()
+    gate.learn([], [], [])
+    (row,) = gate.judge()
+    outcome, image_id, detail = expected
+    assert (row.outcome, row.image_id, row.image_name) == (outcome, image_id, "Ubuntu 20.04")
+    assert detail in (None, row.detail)
+
+
 PIN = PinRule(image_id="uimage-a", zone="hk-02")
 NO_GPU, NEEDS_GPU = replace(PIN, gpu=False), replace(PIN, gpu=True)
 WAS = stay("uimage-a")

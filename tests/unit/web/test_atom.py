@@ -107,6 +107,15 @@ def test_reissue() -> None:
     ]
 
 
+def test_what_changed() -> None:
+    """Values are in the words of tables and mails, not in those of a language for programs."""
+    fields = {"gpu": [True, False], "gpu_types": [None, ["A100", "V100"]], "size_gb": [20, 40]}
+    (text,) = texts(feed(change(event="modified", fields=fields)), "entry/content")
+
+    assert text is not None
+    assert "gpu: yes → no. gpu_types: – → A100, V100. size_gb: 20 → 40." in text
+
+
 def test_what_has_no_zone() -> None:
     """What is asked of a region as a whole is told to be in the region, not in a zone without a name."""
     row = change(name=None, image_id="1.30.14", event="appeared")._replace(target=HK._replace(zone=""))
