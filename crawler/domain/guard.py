@@ -162,7 +162,8 @@ def _doubtful(
     lost = frozenset(key for key in missing if is_strange or not _is_reissued(key, differences))
     if not lost or policy.confirmations == 0:
         return frozenset()
-    is_much = len(lost) >= policy.min_images and len(lost) >= policy.ratio * len(had)
+    # Divided: a product such as 0.07 * 100 is more than the 7 that it means.
+    is_much = len(lost) >= policy.min_images and len(lost) / len(had) >= policy.ratio
     sizes = Counter(key.image_set for key in known.images)
     emptied = sizes.keys() - {key.image_set for key in differences.merged}
     loses_a_set = any(sizes[key.image_set] >= policy.min_images for key in lost if key.image_set in emptied)

@@ -155,6 +155,17 @@ def test_what_trips_the_guard(before: tuple[tuple[str, str], ...], listed: tuple
     assert not (is_held and events(second))
 
 
+@pytest.mark.parametrize(
+    ("ratio", "had", "lost", "is_held"),
+    [(0.07, 100, 7, True), (0.07, 100, 6, False), (0.28, 25, 7, True), (0.29, 100, 28, False), (0.55, 20, 11, True)],
+)
+def test_exactly_the_ratio_trips_the_guard(ratio: float, had: int, lost: int, is_held: bool) -> None:
+    """Where just the ratio is lost it is held, also where the ratio is no binary number: 7 of 100 are 0.07."""
+    known = known_images(*((f"i{number}", f"I {number}") for number in range(had)))
+    listed = [f"i{number}" for number in range(lost, had)]
+    assert bool(verdict(known, *listed, policy=GuardPolicy(ratio=ratio)).hold) == is_held
+
+
 def test_what_is_learned_is_filled_in() -> None:
     """A value that an image states for the first time is written into what is known of it, and is no change."""
     known = KnownState(images={image_key("a"): {"image_name": "A"}, image_key("b"): {"image_name": "B"}})
