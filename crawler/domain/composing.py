@@ -159,6 +159,8 @@ class Composition:
         sets = [(name, value, _records(value)) for name, value in found.sets]
         count = sum(len(records) for _, _, records in sets)
         if not kind.follow:
+            if not count:
+                self._refuse_other_form(found.unknown_lists)
             self._keep(document)
         elif found.unknown_lists:
             raise NotWhole(f"it has none of the sets of {kind.action}, but objects under {found.unknown_lists[:80]}")
@@ -199,6 +201,11 @@ class Composition:
             return False
         # A count of the page alone looks just the same where the page is full.
         return not (self._pages == 1 and new == limit)
+
+    def _refuse_other_form(self, unknown: str) -> None:
+        """Raise _Incomplete where a later page lists nothing but under an *unknown* member that no page had before."""
+        if self._pages and unknown and unknown.casefold() not in map(str.casefold, self._envelope):
+            raise _Incomplete(f"a page has none of the sets of {self._action}, but objects under {unknown[:80]}")
 
     def _refuse_moved(self, stated: int | None, count: int) -> None:
         """Note the number of all records that a page states; raise _Incomplete where it was another before."""

@@ -57,6 +57,50 @@ def test_no_total(count: int, size: int | None, end: Any) -> None:
     assert len(document["ImageSet"]) == count
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        lambda rows: {"Data": {"ImageSet": rows}},
+        lambda rows: {"Images": {row["ImageId"]: row for row in rows}},
+    ],
+    ids=["wrapped", "by id"],
+)
+def test_a_later_page_in_another_form(told: Callable[[Any], dict[str, Any]]) -> None:
+    """A page whose records stand where no page had any before is not the empty one that ends a list without a total."""
+    listed = records(150)
+
+    def serve(offset: int, limit: int) -> dict[str, Any]:
+        return {"RetCode": 0, **told(listed[100:])} if offset else page(listed[:limit], None)
+
+    with pytest.raises(NotWhole, match="a page has none of the sets of DescribeImage, but objects under"):
+        compose(serve)
+
+
+def test_a_later_page_under_another_name() -> None:
+    """Records that are read count, whatever the list of their page is called."""
+    listed = records(150)
+
+    def serve(offset: int, limit: int) -> dict[str, Any]:
+        here = page(listed[offset : offset + limit], None)
+        return {"RetCode": 0, "Images": here["ImageSet"]} if offset == 100 else here
+
+    document, _ = compose(serve)
+    assert isinstance(document, dict)
+    assert document["ImageSet"] + document["Images"] == listed
+
+
+def test_what_every_page_has_beside_its_list() -> None:
+    """An empty page without a set ends a list, whatever else it holds that the pages before it held as well."""
+    links = {"Links": [{"Rel": "self"}]}
+
+    def serve(offset: int, limit: int) -> dict[str, Any]:
+        return {"RetCode": 0, **links} if offset else page(records(limit), None, **links)
+
+    document, _ = compose(serve)
+    assert isinstance(document, dict)
+    assert document["ImageSet"] == records(100)
+
+
 def test_short_page_behind_a_full_one() -> None:
     """Where nobody states the total, a list that came in pages ends with an empty one, however short the last was."""
     _, offsets = compose(paged(records(155), total=None))
