@@ -459,7 +459,13 @@ def read_members(document: Mapping[str, Any], kind: Kind, named: Mapping[str, tu
             sets.append((key, value))
         else:
             notices.append(f"unknown field {_shown(key)} in the answer")
-    holding = (key for key, value in unknown if not has_known_set and _holds_objects(read(value)))
+    # of what an answer says about itself an object describes that
+    names = {*canonical, *(key.casefold() for key in kind.id_keys)}
+    holding = (
+        key
+        for key, value in unknown
+        if not has_known_set and _holds_objects(read(value), () if key.casefold() in envelope else names)
+    )
     return Members(sets, counts, tuple(stated), next(holding, ""), notices)
 
 
@@ -512,10 +518,15 @@ def _excess(counts: Sequence[tuple[str, int]], records: int) -> tuple[int | None
     return max((number - records for _, number in larger), default=nothing_said), sentences
 
 
-def _holds_objects(value: Any) -> bool:
-    """Return whether a decoded member holds a non-empty list of objects at any depth."""
-    lists = (inner for inner in _nested(value) if isinstance(inner, list))
-    return any(isinstance(element, Mapping) and element for elements in lists for element in map(_undone, elements))
+def _holds_objects(value: Any, names: Collection[str]) -> bool:
+    """Return whether a decoded member holds, at any depth, a list of objects, or anything under one of *names*."""
+    return any(
+        any(isinstance(element, Mapping) and element for element in map(_undone, inner))
+        if isinstance(inner, list)
+        else isinstance(inner, Mapping)
+        and any(str(name).casefold() in names and held not in (None, "", [], {}) for name, held in inner.items())
+        for inner in _nested(value)
+    )
 
 
 def _count_objects(wrapper: Any) -> int:

@@ -256,12 +256,23 @@ def test_count_of_nothing(count: int, excess: int | None) -> None:
         ({"Data": ["a"]}, ""),
         ({"Data": [{}]}, ""),
         ({"Data": {"Rows": {"a": {"Id": "a"}}}}, ""),
+        ({"Images": {"uimage-a": {"ImageId": "uimage-a"}}}, "Images"),
+        ({"Image": {"imageID": "uimage-a"}}, "Image"),
+        ({"Data": {"ImageSet": ["uimage-a"]}}, "Data"),
+        ({"Data": {"Page": {"customImageset": {"uimage-a": "A"}}}}, "Data"),
+        ({"Data": {"ImageSet": [], "PHostImageSet": None}}, ""),
+        ({"Data": {"ImageId": ""}, "Meta": {"Name": "ImageId"}}, ""),
+        ({"Data": {"ImageSet": ["uimage-a"]}, "ImageSet": []}, ""),
+        ({"Message": {"ImageId": "uimage-a"}}, ""),
         ({"Meta": {}}, ""),
         ({}, ""),
     ],
 )
 def test_objects_under_an_unknown_member(members: dict[str, Any], holding: str) -> None:
-    """Where no known set is there, a member that holds a list of objects at any depth is named."""
+    """
+    Where no known set is there, a member that holds a list of objects at any depth is named, and one with a record or a
+    set in it, which are no list.
+    """
     assert read({"RetCode": 0, "Message": "", **members}).unknown_lists == holding
 
 
