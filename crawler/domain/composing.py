@@ -26,8 +26,13 @@ from crawler.errors import NotUnderstood
 UNKNOWN_ACTION = 161
 #: What a refusal of a page speaks of that lies behind the end of the list.
 _BEYOND = ("offset", "beyond", "exceed", "range", "total", "超出", "超过", "大于", "偏移")
-#: What one speaks of that exceeds a time, a rate or a quota, and no list: it passes, and says nothing of what is there.
-_PASSING = ("deadline", "timeout", "time-out", "timed out", "rate limit", "frequen", "quota", "超时", "频")
+#: What one speaks of that exceeds a time, a rate or a quota, or broke in the server, and no list: it passes, and says
+#: nothing of what is there.
+_PASSING = (
+    *("deadline", "timeout", "time-out", "timed out", "rate limit", "frequen", "quota", "too many", "concurren"),
+    *("number of requests", "requests per", "retries", "memory", "runtime error", "index out of", "slice bounds"),
+    *("超时", "频", "并发", "请求数", "请求次数", "内存", "索引"),
+)
 #: Pages of a list whose number of records nobody stated that end in a full ten may be what the server gives at most.
 _ROUND = 10
 

@@ -498,10 +498,20 @@ def test_a_refused_page_is_no_end(refusal: RefusedPage, at: int, total: int | No
         "Quota exceeds the limit, try again later",
         "请求超过频率限制",
         "后端超时，超过 30 秒",
+        "Too many requests: exceeds 20 in total",
+        "the number of requests exceeds the maximum",
+        "max retries exceeded with url: /image/list",
+        "请求数超过上限",
+        "并发超出限制",
+        "runtime error: index out of range [3] with length 3",
+        "panic: slice bounds out of range [:12] with capacity 8",
     ],
 )
 def test_what_exceeds_a_time_or_a_rate_is_no_end(message: str, total: int | None) -> None:
-    """A time, a rate or a quota that is exceeded ends no list, also where nobody knows how many records there are."""
+    """
+    A time, a rate or a quota that is exceeded ends no list, nor does what broke in the server, also where nobody knows
+    how many records there are.
+    """
     every = paged(records(130), total=total)
     trouble = beyond(message, 8010)
 
