@@ -369,7 +369,7 @@ def _in_order(value: Any) -> Any:
 def fold_keys(value: Any) -> Any:
     """Return *value* with every key case folded, at any depth: two values that differ in key case alone fold to one."""
     if isinstance(value, Mapping):
-        return {str(key).casefold(): fold_keys(inner) for key, inner in sorted(value.items(), key=str)}
+        return {str(key).casefold(): fold_keys(inner) for key, inner in sorted(value.items())}
     if isinstance(value, list):
         return sorted((fold_keys(inner) for inner in value), key=canonical_json)
     return value

@@ -46,7 +46,7 @@ def plain(text: str, limit: int | None = NAME_LIMIT) -> str:
         marks = marks + 1 if category in ("Mn", "Me") else 0
         if marks > _MARKS_IN_A_ROW:
             continue
-        if char.isspace() or category in ("Zl", "Zp", "Zs"):
+        if char.isspace():
             shown.append(" ")
         elif char in _JOINERS or category not in ("Cc", "Cf", "Cs", "Co", "Cn"):
             shown.append(char)

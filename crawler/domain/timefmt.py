@@ -76,14 +76,14 @@ def parse_moment(text: str, *, now: datetime, zone: tzinfo) -> datetime:
 
 def _parse_iso(text: str, zone: tzinfo) -> datetime:
     if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-        return _midnight(date.fromisoformat(text), zone).astimezone(UTC)
+        return _midnight(date.fromisoformat(text), zone)
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is not None:
         return moment.astimezone(zone).astimezone(UTC)  # in which it is told; the first year is not whole in each
-    aware = moment.replace(tzinfo=zone)
-    if aware.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment:
+    meant = moment.replace(tzinfo=zone).astimezone(UTC)
+    if meant.astimezone(zone).replace(tzinfo=None) != moment:
         raise ValueError(f"the clocks of {zone_name(zone)} skipped it; add an offset, as in {text}Z")
-    return aware.astimezone(UTC)
+    return meant
 
 
 def _midnight(day: date, zone: tzinfo) -> datetime:
@@ -93,10 +93,9 @@ def _midnight(day: date, zone: tzinfo) -> datetime:
 
 def _reason(text: str, exc: ValueError) -> str:
     message = str(exc)
-    if message.startswith(("Invalid isoformat", "month must", "Inconsistent", "Isoformat", "Invalid ", "offset must")):
-        looks_iso = re.match(r"\d{4}-\d{2}", text)
-        return message if message.startswith("month must") and looks_iso else _HOW
-    return message
+    if message.startswith("month must") and not re.match(r"\d{4}-\d{2}", text):
+        return _HOW  # bare digits, which are rather meant for something else
+    return _HOW if message.startswith(("Invalid ", "offset must")) else message
 
 
 def zone_name(zone: tzinfo) -> str:

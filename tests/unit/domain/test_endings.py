@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
@@ -41,16 +39,6 @@ def test_notices(day: str, left: int | None, notice: int | None) -> None:
 
     assert days_left(image(), now) == left
     assert notice_of(image(), now, is_pinned=False) == notice
-
-
-@pytest.fixture
-def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let this machine's clock be half a day ahead of UTC."""
-    monkeypatch.setenv("TZ", "Pacific/Auckland")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.mark.usefixtures("far_east")

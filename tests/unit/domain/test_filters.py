@@ -40,6 +40,14 @@ def test_targets() -> None:
     assert not Filters(zone=("team*",)).wants(HOME, "Team A")
 
 
+@pytest.mark.parametrize("glob", ["????", "x*", "*xx*"])
+def test_a_project_whose_name_is_not_told(glob: str) -> None:
+    """Where nobody says how a project is called it is meant by its id alone."""
+    assert not Filters(project=(glob,)).wants(HOME)
+    assert not Filters(project=(glob,)).wants(HOME, "")
+    assert Filters(project=(glob,)).wants(HOME, "XXXX")
+
+
 def test_images() -> None:
     """What is no image fits every selection of targets, and none of images."""
     assert Filters(zone=("hk-*",)).wants_image(None, None, None)
@@ -113,7 +121,7 @@ def test_names(name: str, wanted: str, fits: bool) -> None:
 
 def test_globs() -> None:
     """What has a star, a question mark or a bracket, or leaves out, is a glob; its words are what stands behind `!`."""
-    assert [is_glob(word) for word in ("a*", "a?", "[a", "!a", "a]", "a!", "")] == [True] * 4 + [False] * 3
+    assert [is_glob(word) for word in ("a*", "a?", "[a", "!a", "a]", "a!", "X", "")] == [True] * 4 + [False] * 4
     assert [named_by(word) for word in ("!hk", "hk", "!!hk")] == ["hk", "hk", "!hk"]
     assert part_fits("name", "a[b]", ["a[b]"])
     assert part_fits("zone", "a[b]", ["A[b]"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from crawler.domain.forms import AnswerForm, form_of, without
-from crawler.domain.kinds import UK8S_IMAGE
+from crawler.domain.kinds import KINDS, UK8S_IMAGE
 from crawler.domain.models import ImageKey
 
 
@@ -41,6 +41,20 @@ def test_unknown_set() -> None:
     listed: dict[ImageKey, dict[str, Any]] = {ImageKey("ImageSetFuture", "c"): {}, ImageKey("customimageset", "d"): {}}
 
     assert form_of(UK8S_IMAGE, {}, listed).new == {"set ImageSetFuture"}
+
+
+def test_sets_that_records_state() -> None:
+    """Where each record states its set any word may stand there, and none is new."""
+    listed: dict[ImageKey, dict[str, Any]] = {ImageKey("Future", "c"): {}}
+
+    assert form_of(KINDS["uhost-image"], {}, listed).new == frozenset()
+
+
+def test_undeclared_names_of_some() -> None:
+    """A name that is not declared counts although other records state none such, before it or behind it."""
+    listed: dict[str, dict[str, Any]] = {"a": {"gpu": True}, "b": {"extra": {"Level": 3}}, "c": {}}
+
+    assert form({}, listed).new == {"extra.Level"}
 
 
 def test_what_is_stated_and_what_is_new() -> None:

@@ -109,6 +109,10 @@ def test_values() -> None:
         {"unknown_from": "2026-11-01T12:00:00Z", "unknown_to": None, "reason": "failed"},
     ]
     assert json_value(timedelta(minutes=1.5)) == 90.0
+    failure = FailureRow(
+        target=HOME, outcome="failed", failure_class="transient", ret_code=1, message="m", request_uuid=""
+    )
+    assert json_value([failure]) == [failure.as_dict()]  # by its own rules: it has a class, no failure_class
     assert json_value(HeldImage("ImageSet", "uimage-x", "")) == {
         "image_set": "ImageSet",
         "image_id": "uimage-x",
@@ -151,6 +155,8 @@ def test_rows_of_other_kinds() -> None:
 
     assert tuple(told) == names_in_items([kind.name, "no-kind"])
     assert "gpu" not in told or "gpu" in kind.names
+    assert (told["account"], told["image_id"], told["extra"]) == ("prod", "N.Standard", {})
+    assert told["valid_from"] == "2026-11-01T12:00:00Z"
     assert [told[name] for name in kind.names] == [1, *[None] * (len(kind.names) - 1)]
     assert set(kind.names) <= set(names_in_items(KINDS))
     assert image._replace(target=HOME._replace(kind="no-kind")).as_dict()["gpu"] is None
@@ -187,7 +193,18 @@ def test_how_fields_stand_in_json() -> None:
         emptied: str = field(metadata=in_json(by=or_null, hint=bool))
         target: Target
 
+    @dataclass(frozen=True)
+    class Kept:
+        """Both that would be flattened stay objects."""
+
+        target: Target = field(metadata=in_json(by=Target.as_dict))
+        attributes: dict[str, Any] = field(metadata=in_json("stated"))
+
     # the kept answers of the function itself would show rules that were made before
+    assert fields_in_json.__wrapped__(Kept) == (
+        JsonField("target", ("target",), False, Target.as_dict, None),
+        JsonField("attributes", ("stated",), False, json_value, None),
+    )
     rules = fields_in_json.__wrapped__(Row)
 
     assert rules == (

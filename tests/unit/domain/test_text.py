@@ -56,6 +56,7 @@ def test_ids_stay_whole(language: str, zones: int) -> None:
         ("uimage-a1b2", ["uimage-a1b2"]),
         ("字\u0301e\u0301", ["字\u0301", "e\u0301"]),
         ("“镜像”：a", ["“镜", "像”：", "a"]),
+        ("\u0301字", ["\u0301", "字"]),  # a mark that stands on nothing
     ],
 )
 def test_places_to_break(line: str, parts: list[str]) -> None:
@@ -70,6 +71,8 @@ def test_places_to_break(line: str, parts: list[str]) -> None:
     [
         ("19:00 至 20:00 之间", ["19:00 至 20:00", "之间"]),
         ("19:00 and 20:00 or x", ["19:00 and 20:00 or", "x"]),
+        ("19:00 and 20:00 至x", ["19:00 and 20:00 至", "x"]),
+        ("19:00 and 20:0 至x至", ["19:00 and 20:0 至", "x至"]),
     ],
 )
 def test_no_letter_alone(line: str, lines: list[str]) -> None:
@@ -94,12 +97,15 @@ def test_counted(number: int, zones: str, entries: str, are: str) -> None:
         ("abcde", 4, "abc…"),
         ("ab cde", 4, "ab…"),
         ("  a \t b\n", 64, "a b"),
+        (" a  b ", 64, "a b"),
+        ("a b", 64, "a b"),
         ("a\x1b\x07b", 64, "a\ufffdb"),
         ("\u202ea\u202eb", 64, "\ufffda\ufffdb"),
         ("\ud800\ue000\U000e0fff", 64, "\ufffd"),
         ("a\u2028b\u2029c\u3000d", 64, "a b c d"),
         ("e" + "\u0301" * 5, 64, "e" + "\u0301" * 3),
         ("e" + "\u20dd" * 5, 64, "e" + "\u20dd" * 3),
+        ("\u0301" * 4 + "e", 64, "\u0301" * 3 + "e"),
         ("e" + "\u0301" * 3 + "e" + "\u0301", 64, "e" + "\u0301" * 3 + "e\u0301"),
         ("a\u200db\u200cc", 64, "a\u200db\u200cc"),
         ("x" * 100, None, "x" * 100),
@@ -153,6 +159,7 @@ def test_width(text: str, columns: int) -> None:
         ("abcd", 3, "", ["abc", "d"]),
         ("ab cd", 4, "", ["ab", "cd"]),
         ("abc def", 3, "", ["abc", "def"]),
+        ("abc  def", 3, "", ["abc", "def"]),
         ("ab cd ef", 5, "  ", ["ab cd", "  ef"]),
         ("- abcdef ghi", 6, "  ", ["- abcd", "  ef", "  ghi"]),
         ("字字字字", 5, "", ["字字", "字字"]),

@@ -15,6 +15,7 @@ from crawler.errors import UsageError
 NOW = datetime(2026, 11, 23, 11, 0, tzinfo=UTC)
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 BERLIN = ZoneInfo("Europe/Berlin")
+SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 
 
 @pytest.mark.parametrize(
@@ -106,6 +107,45 @@ def test_skipped_hour() -> None:
         parse_moment("2026-03-29T02:30", now=NOW, zone=BERLIN)
 
 
+def test_a_day_without_midnight() -> None:
+    """Where the clocks skip midnight a date means the first instant of its day."""
+    assert parse_moment("2018-11-04", now=NOW, zone=SAO_PAULO) == datetime(2018, 11, 4, 3, tzinfo=UTC)
+    noon = datetime(2018, 11, 4, 14, tzinfo=UTC)
+    assert parse_moment("today", now=noon, zone=SAO_PAULO) == datetime(2018, 11, 4, 3, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("now", "text", "expected"),
+    [
+        (datetime(2026, 11, 23, 15, 59, tzinfo=UTC), "today", "2026-11-22T16:00:00+00:00"),
+        (datetime(2026, 11, 23, 16, 0, tzinfo=UTC), "today", "2026-11-23T16:00:00+00:00"),
+        (datetime(2026, 11, 23, 15, 59, tzinfo=UTC), "yesterday", "2026-11-21T16:00:00+00:00"),
+        (datetime(2026, 11, 23, 16, 0, tzinfo=UTC), "yesterday", "2026-11-22T16:00:00+00:00"),
+    ],
+)
+def test_days_are_those_of_the_zone(now: datetime, text: str, expected: str) -> None:
+    """Today begins when the day does in the configured zone, whichever day it is in UTC."""
+    assert parse_moment(text, now=now, zone=SHANGHAI).isoformat() == expected
+
+
+@pytest.mark.usefixtures("far_east")
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("now", "2026-11-23T11:00:00+00:00"),
+        ("today", "2026-11-22T16:00:00+00:00"),
+        ("yesterday", "2026-11-21T16:00:00+00:00"),
+        ("90m", "2026-11-23T09:30:00+00:00"),
+        ("2026-06-01", "2026-05-31T16:00:00+00:00"),
+        ("2026-06-01T12:00", "2026-06-01T04:00:00+00:00"),
+        ("2026-06-01T12:00+02:00", "2026-06-01T10:00:00+00:00"),
+    ],
+)
+def test_moments_on_a_machine_elsewhere(text: str, expected: str) -> None:
+    """A moment is the same and given in UTC, whatever zone the machine is set to."""
+    assert parse_moment(text, now=NOW, zone=SHANGHAI).isoformat() == expected
+
+
 def test_repeated_hour() -> None:
     """Of a time that came twice the earlier is meant."""
     assert parse_moment("2026-10-25T02:30", now=NOW, zone=BERLIN) == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
@@ -128,7 +168,14 @@ def test_shown_to_the_minute_or_the_second() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says_month"), [("2026-13-01", True), ("2026-1301", False), ("soon", False), ("2026-01-01T25:00", False)]
+    ("text", "says_month"),
+    [
+        ("2026-13-01", True),
+        ("2026-1301", False),
+        ("20261301", False),  # bare digits are rather meant for something else
+        ("soon", False),
+        ("2026-01-01T25:00", False),
+    ],
 )
 def test_what_is_wrong_with_a_time(text: str, says_month: bool) -> None:
     """Python's words are told where they say what is wrong, and else how a time is written."""
@@ -185,6 +232,11 @@ def test_no_duration_says_how() -> None:
             "'soon' is no time: use 2026-06-01, 2026-06-01T12:00+08:00, or an age such as 90m, 7d, 2w, 6mo, 2y",
         ),
         ("2026-13-01", "'2026-13-01' is no time: month must be in 1..12"),
+        ("20260230", "'20260230' is no time: day is out of range for month"),
+        (
+            "12345678",
+            "'12345678' is no time: use 2026-06-01, 2026-06-01T12:00+08:00, or an age such as 90m, 7d, 2w, 6mo, 2y",
+        ),
         ("365001d", "'365001d' is too far away to be a time"),
         (
             "2026-03-29T02:30",

@@ -21,6 +21,7 @@ LISTED = Catalog(projects=(Project("org-a", "Default"), Project("org-b", "Lab"))
         ({}, []),
         ({"zones": ("cn-*", "HK-02", "!sg-*"), "projects": ("lab", "org-a"), "regions": ("*",)}, []),
         ({"projects": ("default", "!default")}, []),
+        ({"projects": ("ORG-*",), "regions": ("CN-*",), "zones": ("CN-*", "!HK-0?")}, []),
         (
             {"zones": ("cn-*", "hk-2", "!sgg-*")},
             [
@@ -65,6 +66,9 @@ def test_what_was_known() -> None:
     selection = Selection(account="prod", zones=("us-*", "hk-01"), regions=("US-CA", "hk"), projects=("old", "Labb"))
     assert [one.word for one in unmatched(selection, LISTED)] == ["old", "Labb", "US-CA", "us-*"]
     assert [one.word for one in unmatched(selection, LISTED, known=known)] == ["Labb"]
+    by_id = Selection(account="prod", projects=("ORG-OLD", "org-ol", "lab"))
+    assert [one.word for one in unmatched(by_id, LISTED)] == ["ORG-OLD", "org-ol"]
+    assert [one.word for one in unmatched(by_id, LISTED, known=known)] == ["org-ol"]
     elsewhere = Selection(account="prod", zones=("us-ca-01", "hk-01"), regions=("hk",))
     assert [one.word for one in unmatched(elsewhere, LISTED, known=known)] == ["us-ca-01"]
 
@@ -124,3 +128,13 @@ def test_projects_of_a_report() -> None:
     ]
     unlisted = Catalog(projects=(), places=PLACES, is_listed=False)
     assert [one.word for one in of_report("me", filters, (), [LISTED, unlisted])] == ["mars"]
+
+
+def test_the_default_project_of_a_report() -> None:
+    """Of projects alone `default` is one that no list has: it stands for none being named."""
+    unnamed = Catalog(projects=(Project("org-c"),), places=PLACES)
+    filters = {"project": ("default", "zz"), "zone": ("default",)}
+    assert [one.sentence for one in of_report("me", filters, (), [unnamed])] == [
+        'reports.filters.zone of me: "default" matches no zone that is asked; known: cn-bj2-02, hk-01, hk-02, sg-01',
+        'reports.filters.project of me: "zz" matches no project that is asked; known: org-c',
+    ]
