@@ -74,7 +74,7 @@ def test_files_of_the_table() -> None:
     ("wanted", "path"),
     [
         ("Terraform attribute", "crawler/domain/scanner/tree.py"),
-        ("signature of a webhook", "crawler/domain/webhooks.py"),
+        ("a webhook's JSON", "crawler/domain/webhooks.py"),
         ("NO_PROXY", "crawler/domain/proxies.py"),
         ("did you mean", "crawler/domain/suggest.py"),
         ("which of a folder are ours", "crawler/web/published_folder.py"),
