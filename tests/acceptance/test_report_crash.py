@@ -67,10 +67,13 @@ class Post:
     def killed_at_stage(self, fault: str, stage: str) -> None:
         """Kill a run while the mail server hears of this stage, and let the next one be well."""
         others = failing(fault)
+        killed: list[str] = []
 
         def behave(at: str, value: Any) -> str | None:
             if at == stage or (at, stage) == ("data", "accepted"):
-                self._kill()
+                if not killed:  # another connection of the same run may come here when the next run has begun
+                    killed.append(at)
+                    self._kill()
                 return f"250 {HANG_UP}" if stage == "accepted" else HANG_UP
             return others(at, value) if at != "rcpt" else None
 
