@@ -288,6 +288,9 @@ def test_long_words() -> None:
         (b"image: nginx\nkind: x-uimage-a", False),
         (b"", False),
         ("uimage-a".encode("utf-16"), True),
+        (b"\xfe\xff" + "uimage-a".encode("utf-16-be"), True),
+        (b"\0\0\xfe\xff" + "uimage-a".encode("utf-32-be"), True),
+        (b"\0x", False),
     ],
 )
 def test_files_that_need_no_reading(body: bytes, may: bool) -> None:
