@@ -87,7 +87,7 @@ def find_in_text(text: str) -> Iterator[InText]:
     named = {zone for _, zone in zones_in.between(0, len(lookable), with_tests=False) if zone}
     last = named.pop() if len(named) == 1 else None
     for match in PATCHED_ID.finditer(lookable) if "path" in lookable and "value" in lookable else ():
-        if image_key(key_of_patch(match["op"] or "", match["path"])) is not None:
+        if image_key(key_of_patch(match["op"], match["path"])) is not None:
             yield InText(match["id"], match.start("id"), last)
     yield from _in_commands(zones_in, last)
 

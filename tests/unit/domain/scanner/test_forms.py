@@ -110,6 +110,24 @@ def test_sections_in_a_text() -> None:
             assert [zone for _, zone, _ in pinned(whole, name)] == ["hk-02", "hk-04", "hk-03", "hk-02"], (name, whole)
 
 
+@pytest.mark.parametrize(
+    ("text", "zones"),
+    [
+        ("[a]\nimage_id=uimage-a\nzone=hk-02\n[b]\nimage_id=uimage-b\nzone=hk-03\n", ["hk-02", "hk-03"]),
+        ("[a]\nimage_id=uimage-a\n[b]\nzone=hk-02\nimage_id=uimage-b\n", ["hk-02", "hk-02"]),
+        ("; ours\n\n[a]\nzone=hk-02\n[b]\nimage_id=uimage-a\nzone=hk-03\n[c]\nimage_id=uimage-b\n", ["hk-03", None]),
+        # what begins otherwise is none, and one section alone divides nothing
+        ("echo\n[a]\nIMAGE_ID=uimage-a\nZONE=hk-02\n[b]\nIMAGE_ID=uimage-b\nZONE=hk-03\n", [None, "hk-02"]),
+        ("[a]\nIMAGE_ID=uimage-a\nZONE=hk-02\nIMAGE_ID=uimage-b\nZONE=hk-03\n", [None, "hk-02"]),
+    ],
+)
+def test_sections_inside(text: str, zones: list[str | None]) -> None:
+    """Inside a document a text that begins with a section is an ini file, if several sections name several zones."""
+    assert [zone for _, zone, _ in pinned(json.dumps({"x": text}), "a.json")] == zones
+    indented = "".join(f"    {line}\n" for line in text.splitlines())
+    assert [zone for _, zone, _ in pinned(f"x: |\n{indented}", "a.yaml")] == zones
+
+
 CASE = 'ZONE=${1:-hk-02}\ncase "$ZONE" in\n  hk-02) IMAGE_ID=uimage-a ;;\n  "hk-03")\n    IMAGE_ID=uimage-b ;;\nesac\n'
 MANIFESTS = "imageId: uimage-a\nzone: hk-02\n---\nimageId: uimage-b\nzone: hk-03\n"
 
@@ -127,6 +145,11 @@ MANIFESTS = "imageId: uimage-a\nzone: hk-02\n---\nimageId: uimage-b\nzone: hk-03
         ("ZONE=hk-04\ncat <<-'END' >x\n\timageId: uimage-a\n\tzone: hk-02\n\tEND\n", ["hk-02"]),
         ("ZONE=hk-04\ncat <<EOF\nimageId: uimage-a\nzone: $ZONE\nEOF\n", ["hk-04"]),
         ("ZONE=hk-04\ncat <<EOF\nimageId: uimage-a\nEOF\n", ["hk-04"]),
+        (CASE.replace("hk-02)", "XX-02)"), ["XX-02", "hk-03"]),
+        (
+            f"cat <<A\n{MANIFESTS}A\nIMAGE_ID=uimage-c\nZONE=hk-04\ncat <<B\n{MANIFESTS}B\n",
+            ["hk-02", "hk-03", "hk-04", "hk-02", "hk-03"],
+        ),
     ],
 )
 def test_zones_of_parts_of_scripts(text: str, zones: list[str]) -> None:

@@ -72,11 +72,11 @@ def test_ids() -> None:
     ("op", "path", "key"),
     [
         ("replace", "/spec/imageId", "imageId"), ("add", "/spec/imageIds/-", "imageIds"),
-        ("add", "/spec/imageIds/10", "imageIds"), ("", "/imageId", "imageId"), ("test", "/spec/imageId", ""),
+        ("add", "/spec/imageIds/10", "imageIds"), (None, "/imageId", "imageId"), ("test", "/spec/imageId", ""),
         ("replace", "/spec/imageIds/0/name", "name"), ("replace", "/pools/0", "pools"), ("replace", "", ""),
     ],
 )  # fmt: skip
-def test_keys_of_patches(op: str, path: str, key: str) -> None:
+def test_keys_of_patches(op: str | None, path: str, key: str) -> None:
     """A patch sets the last member of its path, or an element of it, unless it only tests that."""
     assert key_of_patch(op, path) == key
 
