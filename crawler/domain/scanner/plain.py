@@ -176,7 +176,7 @@ class _Zones:
         """
         while self._tested and begin >= self._tested[-1][0]:
             last = self._tested.pop()[1]
-        if self._tested and _LEAVING.match(self.text, begin, end):
+        if self._tested and _LEAVING.match(self.text, begin):
             self._tested, last = [], None
         if counts_to := self._test_counts_to(begin, end):
             self._tested.append((counts_to, last))

@@ -272,6 +272,10 @@ def test_tests_of_a_shell(text: str, ids: list[str]) -> None:
         ('ZONE=hk-03\nif [ "$ZONE" = hk-02 ]; then exit; fi\na --zone "$ZONE" ID', ["hk-03"]),
         ('ZONE=hk-03\nif [ "$ZONE" = hk-02 ]; then\n exit\nfi\na --zone "$ZONE" ID', ["hk-03"]),
         ("$Zone = 'hk-02'\n$Other = 'hk-03'\na --zone $Zone ID", ["hk-02"]),
+        # what a line sets counts after it, whatever is tested before or later
+        ('[ "$ZONE" = hk-04 ] && ID\nZONE=hk-02\nID\nZONE=hk-03\nID', ["hk-04", "hk-02", "hk-03"]),
+        ('ZONE=hk-02\nID\nZONE=hk-03\nID\n[ "$ZONE" = hk-04 ] && ID', ["hk-02", "hk-03", "hk-04"]),
+        ('x\nif [ "$ZONE" = hk-02 ]; then ID; fi\n[ "$ZONE" = hk-03 ] && ID\nID', ["hk-02", "hk-03", None]),
     ],
 )
 def test_zones_that_a_shell_tests(text: str, expected: list[str | None]) -> None:
