@@ -206,7 +206,7 @@ def _once(hits: Iterable[Hit]) -> list[Hit]:
     folded: list[Hit] = []
     for same in by_place.values():
         by_zones: dict[tuple[str, ...], Hit] = {}
-        for hit in [hit for hit in same if hit.zones] or same[:1]:
+        for hit in [hit for hit in same if hit.zones] or same:
             by_zones.setdefault(hit.zones, hit)
         uses = same[1:] if any(hit.zones for hit in same) and not same[0].zones else same
         effect = max((hit.effect for hit in uses), key=_BY_HARM.index)

@@ -87,7 +87,7 @@ def find_in_text(text: str) -> Iterator[InText]:
     named = {zone for _, zone in zones_in.between(0, len(lookable), with_tests=False) if zone}
     last = named.pop() if len(named) == 1 else None
     for match in PATCHED_ID.finditer(lookable) if "path" in lookable and "value" in lookable else ():
-        if image_key(key_of_patch(match["op"] or "", match["path"])) is not None:
+        if image_key(key_of_patch(match["op"], match["path"])) is not None:
             yield InText(match["id"], match.start("id"), last)
     yield from _in_commands(zones_in, last)
 
@@ -107,10 +107,10 @@ def _in_commands(zones_in: _Zones, last: str | None) -> Iterator[InText]:
             key = image_key(match["key"])
             if key is None:
                 continue
-            zone = zones.get(key, zones.get("", last))
+            zone = zones.get(key, last)
             yield InText(match["id"], match.start("id"), zone)
             at = match.end()
-            while match["key"][-1] in "sS" and (further := FURTHER_ID.match(lookable, at, end)):
+            while match["key"].endswith(("s", "S")) and (further := FURTHER_ID.match(lookable, at, end)):
                 yield InText(further["id"], further.start("id"), zone)
                 at = further.end()
         for opened in ASSIGNED_LIST.finditer(lookable, begin, end):
@@ -120,8 +120,8 @@ def _in_commands(zones_in: _Zones, last: str | None) -> Iterator[InText]:
             # it may go on over the lines
             read = lookable.find(")" if opened["opening"] == "(" else "]", opened.end(), opened.end() + _LONGEST_LIST)
             for match in ELEMENT_ID.finditer(lookable, opened.end(), max(read, opened.end())):
-                own = match["zone"] if is_zone_by_itself(match["zone"] or "") else None
-                yield InText(match["id"], match.start("id"), own or zones.get(key, zones.get("", last)))
+                own = match["zone"] if match["zone"] and is_zone_by_itself(match["zone"]) else None
+                yield InText(match["id"], match.start("id"), own or zones.get(key, last))
 
 
 def zones_named(text: str) -> set[str | None]:
@@ -139,7 +139,7 @@ class _Zones:
         #: To where the zones of tests count, each with the one that was named last before.
         self._tested: list[tuple[int, str | None]] = []
         #: By variable the places where it is set, each with the zone, or None for what is none or not told.
-        self._variables: dict[str, list[tuple[int, str | None]]] | None = None
+        self._variables: dict[str | None, list[tuple[int, str | None]]] | None = None
 
     def commands(self) -> Iterator[tuple[int, int, list[tuple[str, str | None]]]]:
         """
@@ -176,7 +176,7 @@ class _Zones:
         """
         while self._tested and begin >= self._tested[-1][0]:
             last = self._tested.pop()[1]
-        if self._tested and _LEAVING.match(self.text, begin, end):
+        if self._tested and _LEAVING.match(self.text, begin):
             self._tested, last = [], None
         if counts_to := self._test_counts_to(begin, end):
             self._tested.append((counts_to, last))
@@ -203,11 +203,11 @@ class _Zones:
                 told = match.groupdict()
                 own, other, zone = told.get("loop") or told["key"], told["name"], told["zone"]
                 if zone is None:
-                    zone = self._value(other, match.start()) if other else None
+                    zone = self._value(other, match.start())
                 elif not is_zone_by_itself(zone):
                     zone = None
                 self._variables.setdefault(own, []).append((match.start(), zone))
-        values = self._variables.get(name or "", ())
+        values = self._variables.get(name, ())
         before = bisect_left(values, at, key=itemgetter(0))
         if before:
             return values[before - 1][1]
@@ -229,4 +229,4 @@ def find_in_list(text: str) -> Iterator[InText]:
 
 
 def _is_key(word: str) -> bool:
-    return word in ("-", "=", "*") or word.startswith("--") or word.endswith((":", "="))
+    return word in ("-", "*") or word.startswith("--") or word.endswith((":", "="))

@@ -85,7 +85,7 @@ def image_key(key: str) -> str | None:
     return _prefix(_IMAGE_KEY, key)
 
 
-def key_of_patch(op: str, path: str) -> str:
+def key_of_patch(op: str | None, path: str) -> str:
     """Return the key whose value a patch of JSON sets at *path*; empty where it only tests that."""
     return "" if op == "test" else _ELEMENT.sub("", path).rpartition("/")[2]
 

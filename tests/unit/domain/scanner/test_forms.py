@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from crawler.domain.scanner import scan
+from crawler.domain.scanner import Scanned, scan
+from crawler.domain.scanner.plain import InText, find_in_text
 
 
 def pinned(text: str, name: str = "") -> list[tuple[str, str | None, str]]:
@@ -26,6 +27,11 @@ SHELL = "ZONE=hk-02\nIMAGE_ID=uimage-a\n"
         (YAML, ["a.yaml", "a.YML", "", "notes.txt"], "m.image_id"),
         (JSON, ["a.json", "A.JSON", "a.tfstate", "a.tfstate.backup", "", "notes.txt", "a.yaml"], "m.image_id"),
         (SHELL, ["a.sh", "a.bash", ".env", ".envrc", "Jenkinsfile", "", "a.SH"], ""),
+        ('m = {\n  zone = "hk-02"\n  image_id = "uimage-a"\n}\n', ["a.tf", "", "notes.txt"], "m.image_id"),
+        ('module "m" {\n  zone="hk-02"\n  image_id="uimage-a"\n}\n', ["a.tf", "", "notes.txt"], "module.m"),
+        # what looks like YAML is none in a script, and without a member no line divides documents
+        (f"#!/usr/bin/boot\n{YAML}", ["boot", ""], ""),
+        ("ZONE=hk-02\n---\nIMAGE_ID=uimage-a\n", ["boot", ""], ""),
     ],
 )
 def test_what_a_name_says(text: str, names: list[str], address: str) -> None:
@@ -82,6 +88,7 @@ def test_comment_about_an_id() -> None:
         ("hk-02, uimage-a # ours\n", [("uimage-a", "hk-02")]),
         ("hk-02 uimage-a more\n", []),
         ("- uimage-a\n= uimage-b\n--x uimage-c\nx= uimage-d\nuimage-e *\n", []),
+        ("= uimage-a\nuimage-b =\n: uimage-c\n* uimage-d\nx: uimage-e\n", []),
         ("uimage-a\nIMAGE_ID=uimage-b\n", [("uimage-a", None), ("uimage-b", None)]),
     ],
 )
@@ -103,6 +110,24 @@ def test_sections_in_a_text() -> None:
             assert [zone for _, zone, _ in pinned(whole, name)] == ["hk-02", "hk-04", "hk-03", "hk-02"], (name, whole)
 
 
+@pytest.mark.parametrize(
+    ("text", "zones"),
+    [
+        ("[a]\nimage_id=uimage-a\nzone=hk-02\n[b]\nimage_id=uimage-b\nzone=hk-03\n", ["hk-02", "hk-03"]),
+        ("[a]\nimage_id=uimage-a\n[b]\nzone=hk-02\nimage_id=uimage-b\n", ["hk-02", "hk-02"]),
+        ("; ours\n\n[a]\nzone=hk-02\n[b]\nimage_id=uimage-a\nzone=hk-03\n[c]\nimage_id=uimage-b\n", ["hk-03", None]),
+        # what begins otherwise is none, and one section alone divides nothing
+        ("echo\n[a]\nIMAGE_ID=uimage-a\nZONE=hk-02\n[b]\nIMAGE_ID=uimage-b\nZONE=hk-03\n", [None, "hk-02"]),
+        ("[a]\nIMAGE_ID=uimage-a\nZONE=hk-02\nIMAGE_ID=uimage-b\nZONE=hk-03\n", [None, "hk-02"]),
+    ],
+)
+def test_sections_inside(text: str, zones: list[str | None]) -> None:
+    """Inside a document a text that begins with a section is an ini file, if several sections name several zones."""
+    assert [zone for _, zone, _ in pinned(json.dumps({"x": text}), "a.json")] == zones
+    indented = "".join(f"    {line}\n" for line in text.splitlines())
+    assert [zone for _, zone, _ in pinned(f"x: |\n{indented}", "a.yaml")] == zones
+
+
 CASE = 'ZONE=${1:-hk-02}\ncase "$ZONE" in\n  hk-02) IMAGE_ID=uimage-a ;;\n  "hk-03")\n    IMAGE_ID=uimage-b ;;\nesac\n'
 MANIFESTS = "imageId: uimage-a\nzone: hk-02\n---\nimageId: uimage-b\nzone: hk-03\n"
 
@@ -120,6 +145,11 @@ MANIFESTS = "imageId: uimage-a\nzone: hk-02\n---\nimageId: uimage-b\nzone: hk-03
         ("ZONE=hk-04\ncat <<-'END' >x\n\timageId: uimage-a\n\tzone: hk-02\n\tEND\n", ["hk-02"]),
         ("ZONE=hk-04\ncat <<EOF\nimageId: uimage-a\nzone: $ZONE\nEOF\n", ["hk-04"]),
         ("ZONE=hk-04\ncat <<EOF\nimageId: uimage-a\nEOF\n", ["hk-04"]),
+        (CASE.replace("hk-02)", "XX-02)"), ["XX-02", "hk-03"]),
+        (
+            f"cat <<A\n{MANIFESTS}A\nIMAGE_ID=uimage-c\nZONE=hk-04\ncat <<B\n{MANIFESTS}B\n",
+            ["hk-02", "hk-03", "hk-04", "hk-02", "hk-03"],
+        ),
     ],
 )
 def test_zones_of_parts_of_scripts(text: str, zones: list[str]) -> None:
@@ -144,6 +174,8 @@ def test_zones_of_parts_of_scripts(text: str, zones: list[str]) -> None:
         ("[b]\nzone=hk-03\nimage_id=uimage-b\n[c]\nimage_id=uimage-c\n[ALL:vars]\nzone=hk-04\n", ["hk-03", "hk-04"]),
         ("[DEFAULT]\nzone=hk-04\n[a]\nzone={{ x }}\nimage_id=uimage-a\n[b]\nzone=hk-03\n;image_id=uimage-b\n", [None]),
         ("[a]\nh1 zone=hk-02 image_id=uimage-a\nh2 image_id=uimage-b zone=hk-03\n", ["hk-02", "hk-03"]),
+        # one that is not told is no other zone
+        ("[a]\nimage_id=uimage-a\n[b]\nZ=asia\nzone=$Z\n[c]\nzone=hk-02\n", ["hk-02"]),
     ],
 )
 def test_sections(text: str, zones: list[str | None]) -> None:
@@ -172,6 +204,9 @@ def test_sections(text: str, zones: list[str | None]) -> None:
         ("ZONE=hk-02; ZONE=hk-03 || IMAGE_ID=uimage-a", ["hk-03"]),
         ("a --zone hk-02 --image-id uimage-a --zone hk-03", [None]),
         ("A_ZONE=hk-02 B_ZONE=hk-03\nIMAGE_ID=uimage-a", ["hk-02"]),
+        ("A_ZONE=hk-02 ZONE=hk-03\nIMAGE_ID=uimage-a", ["hk-03"]),
+        ("ZONE=hk-03 POOL_ZONE=hk-02 POOL_IMAGE_ID=uimage-a IMAGE_ID=uimage-b", ["hk-02", "hk-03"]),
+        ("ZONE=hk-02; ZONE=hk-03; IMAGE_ID=uimage-a\nb --zone hk-04 --image-id uimage-b", ["hk-03", "hk-04"]),
     ],
 )
 def test_zones_of_commands(text: str, expected: list[str | None]) -> None:
@@ -191,6 +226,8 @@ def test_zones_of_commands(text: str, expected: list[str | None]) -> None:
         ("a --zone hk-02\nb --zone {{ zone }} --image-id uimage-a", [None]),
         ("ZONE=hk-02\nboot() {\n  local zone=$1\n  a --zone $zone --image-id uimage-a\n}", [None]),
         ("ZONE=hk-02\nfor ZONE in hk-03 hk-04; do\n  a --zone $ZONE --image-id uimage-a\ndone", [None]),
+        ("Z=hk-02\nfor Z in hk-03 hk-04; do\n  a --zone $Z --image-id uimage-a\ndone", [None]),
+        ("Z=hk-03\na --zone $Z --image-id uimage-a\nZ=hk-02\nb --zone $Z --image-id uimage-b", ["hk-03", "hk-02"]),
         ("ZONE=hk-02\nZONE=asia\na --zone $ZONE --image-id uimage-a", [None]),
         ('D=hk-02\nZONE="${1:-$D}"\nZONE_2=hk-03\na --zone $ZONE --image-id uimage-a', ["hk-02"]),
         (': "${ZONE:=hk-02}"\nX_ZONE=hk-03\na --zone $ZONE --image-id uimage-a', ["hk-02"]),
@@ -235,6 +272,10 @@ def test_tests_of_a_shell(text: str, ids: list[str]) -> None:
         ('ZONE=hk-03\nif [ "$ZONE" = hk-02 ]; then exit; fi\na --zone "$ZONE" ID', ["hk-03"]),
         ('ZONE=hk-03\nif [ "$ZONE" = hk-02 ]; then\n exit\nfi\na --zone "$ZONE" ID', ["hk-03"]),
         ("$Zone = 'hk-02'\n$Other = 'hk-03'\na --zone $Zone ID", ["hk-02"]),
+        # what a line sets counts after it, whatever is tested before or later
+        ('[ "$ZONE" = hk-04 ] && ID\nZONE=hk-02\nID\nZONE=hk-03\nID', ["hk-04", "hk-02", "hk-03"]),
+        ('ZONE=hk-02\nID\nZONE=hk-03\nID\n[ "$ZONE" = hk-04 ] && ID', ["hk-02", "hk-03", "hk-04"]),
+        ('x\nif [ "$ZONE" = hk-02 ]; then ID; fi\n[ "$ZONE" = hk-03 ] && ID\nID', ["hk-02", "hk-03", None]),
     ],
 )
 def test_zones_that_a_shell_tests(text: str, expected: list[str | None]) -> None:
@@ -356,6 +397,29 @@ def test_mistake_in_json() -> None:
     """The sentence about a mistake tells its line and column."""
     with pytest.raises(ValueError, match=r"\Ais no JSON: what stands at line 2 column 3 is not understood\Z"):
         scan('{"image_id": "uimage-a"\n  "x"}', "a.tfstate", is_strict=True)
+    with pytest.raises(ValueError, match=r"\Ais no JSON: what stands at a number is not understood\Z"):
+        scan(f'{{"image_id": "uimage-a", "x": {"1" * 5_000}}}', "a.tfstate", is_strict=True)
+
+
+@pytest.mark.parametrize("begin", ["{", "[", " {", "\t{", "\r\n{", "\n[", "\ufeff{"])
+def test_mistake_in_json_without_ids(begin: str) -> None:
+    """What may be half of a state is refused, blanks or a mark of the order of bytes before it or not."""
+    for name in ("a.tfstate", ""):
+        with pytest.raises(ValueError, match="is no JSON"):
+            scan(f'{begin}"x"', name, is_strict=True)
+        assert scan(f'{begin}"x"', name) == Scanned()
+    assert scan(f'{begin}"x"', "notes", is_strict=True) == Scanned()
+
+
+@pytest.mark.parametrize("begin", ["X{", "\f{", "\u00a0[", "x"])
+def test_other_texts_without_ids(begin: str) -> None:
+    """What does not begin as JSON does is no half of a state."""
+    assert scan(f"{begin}  {{", "a.tfstate", is_strict=True) == Scanned()
+
+
+def test_what_comes_from_a_tool() -> None:
+    """Of a state by its name nothing is edited, whatever it holds."""
+    assert [scan(JSON, name).is_source for name in ("a.json", "a.tfstate", "A.TFSTATE.backup")] == [True, False, False]
 
 
 def test_zone_of_a_variable() -> None:
@@ -374,3 +438,33 @@ def test_zones_of_lists_in_a_shell() -> None:
     )
 
     assert [zone for _, zone, _ in pinned(text, "a.sh")] == ["hk-02", "hk-02", "hk-03", "hk-03"]
+    text = "ZONE=hk-03 POOL_ZONE=hk-02 POOL_IMAGE_IDS=(uimage-a) IMAGE_IDS=([web]=uimage-b [hk-04]=uimage-c)"
+    assert [zone for _, zone, _ in pinned(text, "a.sh")] == ["hk-02", "hk-03", "hk-04"]
+
+
+def test_ends_of_lists_in_a_shell() -> None:
+    """A list without brackets ends with its command, one with brackets goes on for at most 20,000 characters."""
+    assert [one for one, *_ in pinned("a --image-ids uimage-a,uimage-b\nuimage-c\n", "a.sh")] == [
+        "uimage-a",
+        "uimage-b",
+    ]
+    assert [one for one, *_ in pinned(f"IMAGE_IDS=(uimage-a{' ' * 19_991})", "a.sh")] == ["uimage-a"]
+    assert pinned(f"IMAGE_IDS=(uimage-a{' ' * 19_992})", "a.sh") == []
+
+
+def test_zones_of_patches() -> None:
+    """What a script patches is for the only zone that it names, and for none where it names several."""
+    patch = 'kubectl patch x -p \'[{"op": "replace", "path": "/spec/imageId", "value": "uimage-a"}]\'\n'
+
+    assert [zone for _, zone, _ in pinned(f"ZONE=hk-02\n{patch}", "a.sh")] == ["hk-02"]
+    assert [zone for _, zone, _ in pinned(f"ZONE=hk-02\nZONE=hk-03\n{patch}", "a.sh")] == [None]
+
+
+def test_ids_in_a_text() -> None:
+    """An id has the character at which it begins, and no zone where its command names two."""
+    text = "a --zone hk-02 --image-id uimage-a --zone hk-03\nb --image-id uimage-b"
+
+    assert list(find_in_text(text)) == [
+        InText("uimage-a", text.index("uimage-a"), None),
+        InText("uimage-b", text.index("uimage-b"), None),
+    ]

@@ -81,6 +81,15 @@ def test_comment_behind_an_anchor(value: str) -> None:
     assert (pin.image_id, pin.at) == ("uimage-a", text.index("uimage-a"))
 
 
+def test_comment_about_an_anchor() -> None:
+    """An id that a comment gives its zone is one pin, for whatever zones it is used, and else has no name."""
+    uses = "a: {zone: hk-02, image_id: &i uimage-a} # ucloud-image: hk-04/x\nb: {zone: hk-03, image_id: *i}\n"
+
+    assert [(pin.zone, pin.named) for pin in scan(uses, "a.yaml").pins] == [("hk-04", "x")]
+    uses = uses.partition(" #")[0] + "\nb: {zone: hk-03, image_id: *i}\n"
+    assert [(pin.zone, pin.named) for pin in scan(uses, "a.yaml").pins] == [("hk-02", ""), ("hk-03", "")]
+
+
 def test_several_tables_merged() -> None:
     """Of several merged tables the first one's zone counts, and none of them where the table has its own."""
     tables = "x: &x {zone: sg-01}\ny: &y {zone: hk-02}\npool:\n  <<: [*x, *y]\n  image_id: uimage-a\n"
@@ -259,6 +268,47 @@ def test_zones_inside_a_here_document(begin: str, indentation: str) -> None:
     assert {(pin.address, pin.effect) for pin in pins} == {("helm_release.x", "unknown")}
 
 
+TWO = "imageId: uimage-a\nzone: hk-02\npool:\n  imageId: uimage-b\n  zone: hk-03\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "zones"),
+    [
+        (TWO, ["hk-02", "hk-03"]),
+        ("- imageId: uimage-a\n  zone: hk-02\n- imageId: uimage-b\n  zone: hk-03\n", ["hk-02", "hk-03"]),
+        ("- imageId: uimage-a\n- imageId: uimage-b\n  zone: hk-02\n", ["hk-02", "hk-02"]),
+        ("a: &i {imageId: uimage-a}\nb: {<<: *i, zone: hk-02}\nc: {<<: *i, zone: hk-03}\n", ["hk-02", "hk-03"]),
+        ("[\n{imageId: uimage-a, zone: hk-02}, {imageId: uimage-b, zone: hk-03}]\n", ["hk-02", "hk-03"]),
+        # what only begins as a document does: a script behind a template
+        ("{{ x }}\na --zone hk-02 --image-id uimage-a\nb --zone hk-03 --image-id uimage-b\n", ["hk-02", "hk-03"]),
+        ("a\nb --image-id uimage-a\n", ["sg-01"]),
+    ],
+)
+def test_zones_of_a_text(text: str, zones: list[str]) -> None:
+    """A text that names several zones is read by its tables; one that names a single zone is for that, or for none."""
+    block = textwrap.indent(text, "    ")
+
+    assert [zone for _, zone in found(json.dumps({"zone": "sg-01", "x": text}), "a.json")] == zones
+    assert [zone for _, zone in found(f"zone: sg-01\nx:\n  y: |\n{block}", "a.yaml")] == zones
+
+
+@pytest.mark.parametrize("indentation", ["", " ", "  ", "    "])
+def test_indented_document_inside(indentation: str) -> None:
+    """However deep a here-document stands, with blanks before its first line, its tables are those of its lines."""
+    text = f"x = <<EOT\n{textwrap.indent(TWO, indentation)}EOT\n"
+    pins = scan(text, "a.tfvars").pins
+
+    assert [(pin.image_id, pin.zone) for pin in pins] == [("uimage-a", "hk-02"), ("uimage-b", "hk-03")]
+    assert all(text.startswith(pin.image_id, pin.at) for pin in pins)
+
+
+def test_document_in_one_line() -> None:
+    """A document of one line is one, if the line has an end."""
+    text = "[{imageId: uimage-a, zone: hk-02}, {imageId: uimage-b, zone: hk-03}]\n"
+
+    assert found(json.dumps({"x": text}), "a.json") == [("uimage-a", "hk-02"), ("uimage-b", "hk-03")]
+
+
 @pytest.mark.parametrize(
     "script",
     [
@@ -288,6 +338,9 @@ def test_long_words() -> None:
         (b"image: nginx\nkind: x-uimage-a", False),
         (b"", False),
         ("uimage-a".encode("utf-16"), True),
+        (b"\xfe\xff" + "uimage-a".encode("utf-16-be"), True),
+        (b"\0\0\xfe\xff" + "uimage-a".encode("utf-32-be"), True),
+        (b"\0x", False),
     ],
 )
 def test_files_that_need_no_reading(body: bytes, may: bool) -> None:

@@ -10,6 +10,7 @@ from crawler.domain.scanner.words import (
     is_image_id,
     is_zone,
     is_zone_by_itself,
+    key_of_patch,
     name_in_comment,
     read_comments,
     uncommented,
@@ -24,7 +25,7 @@ from crawler.domain.scanner.words import (
         ("Pool_image_id", "pool"), ("Nodes.0.ImageId", "nodes.0"), ("ImageIds.0", ""), ("image_id[3]", ""),
         ("nodeImageId", "node"), ("infra:imageId", ""), ("infra:gpu_image_id", "gpu"), ("a:b:ImageId", ""),
         ("image_id:a", None), ("a" * 191 + "_image_id", "a" * 191), ("a" * 192 + "_image_id", None),
-        ("image", None), ("preimage_id", None), ("image_id_x", None), ("", None),
+        ("image", None), ("preimage_id", None), ("image_id_x", None), ("", None), ("X_image_id", "x"),
     ],
 )  # fmt: skip
 def test_keys_of_ids(key: str, prefix: str | None) -> None:
@@ -67,6 +68,19 @@ def test_ids() -> None:
     assert [one for one in words if is_image_id(one)] == ["uimage-a", "image-1", "bsi-z9"]
 
 
+@pytest.mark.parametrize(
+    ("op", "path", "key"),
+    [
+        ("replace", "/spec/imageId", "imageId"), ("add", "/spec/imageIds/-", "imageIds"),
+        ("add", "/spec/imageIds/10", "imageIds"), (None, "/imageId", "imageId"), ("test", "/spec/imageId", ""),
+        ("replace", "/spec/imageIds/0/name", "name"), ("replace", "/pools/0", "pools"), ("replace", "", ""),
+    ],
+)  # fmt: skip
+def test_keys_of_patches(op: str | None, path: str, key: str) -> None:
+    """A patch sets the last member of its path, or an element of it, unless it only tests that."""
+    assert key_of_patch(op, path) == key
+
+
 def test_comments() -> None:
     """A comment is about its own line where an id stands in it, else about the next; its name is as names compare."""
     text = (
@@ -103,8 +117,9 @@ def test_comments_of_json() -> None:
         '{"//":"ucloud-image: sg-01/c","ImageId":"uimage-a"}\n'
         '[{"//":"ucloud-image: sg-01/c","ImageId":"uimage-a"}, {"ImageId":"uimage-b"}]\n'
         '{"ImageId": "uimage-b", "//": "crawler: ignore", "/": "ucloud-image: hk-04/d"}\n'
+        '"//": "ucloud-image: hk-04/e"\n'
     )
     said = read_comments(lines)
 
-    assert said.named == {2: Said("hk-02", "ubuntu-22.04-(gpu)"), 3: Said("sg-01", "c")}
+    assert said.named == {2: Said("hk-02", "ubuntu-22.04-(gpu)"), 3: Said("sg-01", "c"), 7: Said("hk-04", "e")}
     assert not said.ignored
