@@ -78,7 +78,7 @@ def test_machines() -> None:
         "G": {"machine_class": "GPU"},
         "x" * 200: {},
         "a\nb": {},
-        "Q/": {"machine_class": None},
+        "Q/": {"instance_type": "", "machine_class": None},
     }
     assert machines_of(records.items()) == {Machine("O"), Machine("G", "V100"), Machine("G", "T4"), Machine("Q/")}
 

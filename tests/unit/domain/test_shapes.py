@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import pytest
 
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import Target
-from crawler.domain.rows import JsonRow
+from crawler.domain.rows import ATTRIBUTES, ImageRow, JsonRow, in_json
 from crawler.domain.shapes import (
     DIALECT,
     array_of,
@@ -83,6 +83,35 @@ def test_rows() -> None:
         "required": [name for name in properties if name != "rare"],
     }
     assert type_schema(_Sample | None) == {"anyOf": [row_schema(_Sample), {"type": "null"}]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told(JsonRow):
+    names: Mapping[str, str] = field(metadata=in_json("called", by=list, hint=list[str]))
+    at: datetime = field(metadata=in_json("since"))
+
+
+class _Tuple(NamedTuple):
+    count: int
+    name: str
+
+
+def test_rows_that_are_written_otherwise() -> None:
+    """A field that JSON has by another name or rule has the schema of what is written; a named tuple is a row too."""
+    assert row_schema(_Told)["properties"] == {
+        "called": {"type": "array", "items": TEXT}, "since": {"type": "string", "format": "date-time"},
+    }  # fmt: skip
+    assert type_schema(list[_Tuple])["items"] == {
+        "type": "object", "properties": {"count": {"type": "integer"}, "name": TEXT}, "required": ["count", "name"],
+    }  # fmt: skip
+
+
+def test_rows_of_images() -> None:
+    """An image has what it may state beside its own fields, and whatever else was said of it as an object."""
+    properties = row_schema(ImageRow)["properties"]
+
+    assert {*PLACE, *ATTRIBUTES, "image_id", "extra"} <= set(properties)
+    assert (properties["extra"], properties["gpu"]) == ({"type": "object"}, {"type": ["boolean", "null"]})
 
 
 def test_items() -> None:
