@@ -167,11 +167,11 @@ def _is_excepted(host: str, port: int, exceptions: Iterable[str]) -> bool:
 
 def _fits(host: str, port: int, exception: str) -> bool:
     """Return whether *exception* covers *host*: `*`, a name and all below it, an address or a range, perhaps a port."""
-    name, colon, stated = exception.rpartition(":")
-    if colon and stated.isdecimal() and (name.endswith("]") or ":" not in name):
+    front, colon, stated = exception.rpartition(":")
+    if colon and stated.isdecimal() and (front.endswith("]") or ":" not in front):
         if int(stated) != port:
             return False
-        exception = name
+        exception = front
     if exception == "*":
         return True
     try:
@@ -179,4 +179,5 @@ def _fits(host: str, port: int, exception: str) -> bool:
     except ValueError:
         pass  # one of the two is a name
     suffix = exception.removeprefix("*").strip(".")
-    return bool(suffix) and (host.rstrip(".") == suffix or host.rstrip(".").endswith(f".{suffix}"))
+    name = host.rstrip(".")
+    return bool(suffix) and f".{name}".endswith(f".{suffix}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import pytest
 
-from crawler.domain.kinds import KINDS
+from crawler.domain.kinds import KINDS, UK8S_IMAGE
+from crawler.domain.kinds.base import Field
 from crawler.domain.models import Target
 from crawler.domain.rows import ATTRIBUTES, ImageRow, JsonRow, in_json
 from crawler.domain.shapes import (
@@ -123,6 +124,16 @@ def test_items() -> None:
     assert set(schema["required"]) == set(schema["properties"]) - own
     assert schema["properties"]["gpu"] == {"type": ["boolean", "null"]}
     assert {"account", "image_id", "state"} <= set(schema["required"])
+
+
+def test_a_field_that_two_kinds_read_otherwise() -> None:
+    """What two kinds read as the same type is of it, what they read otherwise may be anything, whichever is first."""
+    text = replace(UK8S_IMAGE, fields=(Field(name="size", keys=()), Field(name="family", keys=())))
+    number = replace(UK8S_IMAGE, fields=(Field(name="size", keys=(), type="integer"), Field(name="family", keys=())))
+    for kinds in ((text, number), (number, text)):
+        properties = item_schema(kinds)["properties"]
+        assert (properties["size"], properties["family"]) == ({}, {"type": ["string", "null"]})
+    assert item_schema([number])["properties"]["size"] == {"type": ["integer", "null"]}
 
 
 def test_documents() -> None:
