@@ -70,7 +70,7 @@ def test_all_versions_and_a_single_one() -> None:
 
 def test_machines() -> None:
     """GPU types are told by parent or class; spot capacity and what is sold out is the same machine; G is none."""
-    records = {
+    records: dict[str, dict[str, str | None]] = {
         "O": {"status": "Soldout", "instance_type": "uhost"},
         "V100": {"parent_type": "G"},
         "V100/spot": {"parent_type": "G", "instance_type": "spot"},

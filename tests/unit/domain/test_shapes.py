@@ -93,7 +93,7 @@ class _Told(JsonRow):
 
 
 class _Tuple(NamedTuple):
-    count: int
+    nodes: int
     name: str
 
 
@@ -103,7 +103,7 @@ def test_rows_that_are_written_otherwise() -> None:
         "called": {"type": "array", "items": TEXT}, "since": {"type": "string", "format": "date-time"},
     }  # fmt: skip
     assert type_schema(list[_Tuple])["items"] == {
-        "type": "object", "properties": {"count": {"type": "integer"}, "name": TEXT}, "required": ["count", "name"],
+        "type": "object", "properties": {"nodes": {"type": "integer"}, "name": TEXT}, "required": ["nodes", "name"],
     }  # fmt: skip
 
 
