@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import count
 from math import ceil
 from typing import Literal, NamedTuple
 
@@ -66,9 +67,11 @@ class Combination(NamedTuple):
 
 def question_of(parameters: Mapping[str, str]) -> Combination | None:
     """Return the question that a variant's *parameters* ask; None: they are of no matrix."""
-    named = (parameters.get("MachineType", ""), parameters.get("GPUType", ""), parameters.get("K8sVersion", ""))
-    question = Combination(*named)
-    return question if named[0] and named[2] and question.parameters == dict(parameters) else None
+    machine_type, version = parameters.get("MachineType"), parameters.get("K8sVersion")
+    if not machine_type or not version:
+        return None
+    question = Combination(machine_type, parameters.get("GPUType", ""), version)
+    return question if question.parameters == dict(parameters) else None
 
 
 class Offer(NamedTuple):
@@ -135,10 +138,10 @@ def machines_of(records: Iterable[tuple[str, Attributes]]) -> frozenset[Machine]
     """Return the machines of records of the kind `instance-type`, by id; sold out is sold, and spot capacity too."""
     found = set()
     for record_id, record in records:
-        spot = str(record.get("instance_type") or "")
+        spot = record.get("instance_type")
         name = record_id.removesuffix(f"/{spot}") if spot else record_id
         parent = str(record.get("parent_type") or "")
-        has_gpu = parent == GPU_MACHINES or str(record.get("machine_class") or "").casefold() == "gpu"
+        has_gpu = parent == GPU_MACHINES or str(record.get("machine_class")).casefold() == "gpu"
         if name == GPU_MACHINES or not (_is_value(name) and (not parent or _is_value(parent))):
             continue  # G alone is no question: the API wants a GPU type with it
         found.add(Machine(parent or GPU_MACHINES, name) if has_gpu else Machine(name))
@@ -147,7 +150,7 @@ def machines_of(records: Iterable[tuple[str, Attributes]]) -> frozenset[Machine]
 
 def boots(parameters: Mapping[str, str], machine: Machine, version: str) -> bool:
     """Return whether a question with these *parameters* is about *machine*, and *version* where both state one."""
-    stated = parameters.get("K8sVersion", "")
+    stated = parameters.get("K8sVersion")
     named = Machine(parameters.get("MachineType", ""), parameters.get("GPUType", ""))
     is_version = not (stated and version) or _is_version(version, stated) or _is_version(stated, _minor(version))
     return tuple(map(str.casefold, named)) == tuple(map(str.casefold, machine)) and is_version
@@ -200,7 +203,7 @@ def _names(question: Combination) -> Iterator[str]:
         if 0 < len(name) <= _LONGEST_NAME:
             yield name
     yield f"matrix-{digest}"
-    yield from (f"matrix-{digest}-{number}" for number in range(2, 1000))
+    yield from (f"matrix-{digest}-{number}" for number in count(2))
 
 
 def told_variants(variants: Iterable[str], among: Iterable[str]) -> tuple[str, ...]:
@@ -287,11 +290,11 @@ class OfferedMatrix:
         by_machine: dict[Cause, list[Target]] = {}
         for target in targets:
             question = self._questions[target.variant]
-            offer = self.offers.get((target.region, target.zone), Offer(frozenset(), frozenset()))
+            offer = self.offers.get((target.region, target.zone))
             version: Cause = (("k8s_version", question.version),)
             named = (("machine_type", question.machine_type), ("gpu_type", question.gpu_type))
             machine: Cause = tuple((name, value) for name, value in named if value)
-            if question.version not in offer.versions:
+            if offer is None or question.version not in offer.versions:
                 gone.setdefault(version, []).append(target)
             elif question.machine not in offer.machines:
                 gone.setdefault(machine, []).append(target)
@@ -335,7 +338,7 @@ class Rotation(NamedTuple):
 
         *others* are the targets of UK8S images that are asked in each run.
         """
-        if self.runs < 2 and self.at_once >= self.targets:
+        if self.at_once >= self.targets:
             return None
         enough = others + ceil(self.targets / max(1, int(stale_after / every)))
         advice = f"set max_targets to {enough} or more, or narrow `versions` or `gpu_types`"
@@ -354,9 +357,8 @@ class Rotation(NamedTuple):
 def rotation(choice: MatrixChoice, matrix: int, others: int) -> Rotation:
     """Return how *matrix* targets take turns beside *others* that are asked in each run; rounds are even."""
     room = max(0, choice.max_targets - others)
-    if matrix <= room or not room:
-        return Rotation(matrix, min(room, matrix))
-    return Rotation(matrix, ceil(matrix / ceil(matrix / room)))
+    runs = ceil(matrix / room) if room else 0
+    return Rotation(matrix, ceil(matrix / runs) if runs else 0)
 
 
 def in_turn(last_runs: Mapping[int, int], turns: Rotation) -> list[int]:

@@ -12,7 +12,7 @@ import hashlib
 import re
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -131,13 +131,6 @@ class Catalog:
     assigned: tuple[tuple[Project, Place], ...] = ()
     #: The projects are those of a list; False: the configuration named them, where the list is not open.
     is_listed: bool = True
-
-    def pairs(self) -> Iterator[tuple[Project, Place]]:
-        """Yield every project with every place it can be asked in."""
-        if self.assigned:
-            yield from self.assigned
-        else:
-            yield from ((project, place) for project in self.projects for place in self.places)
 
     def digest(self) -> str:
         """Return a stable hash, to tell whether a catalog differs from the last."""

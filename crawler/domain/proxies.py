@@ -143,8 +143,8 @@ def exceptions_of(environ: Mapping[str, str]) -> list[str]:
 
 def environment_variable(name: str, environ: Mapping[str, str]) -> str:
     """Return which of *name*, in lower case, and its upper-case form counts in *environ*; empty: neither says any."""
-    found = next((form for form in (name, name.upper()) if form in environ), "")
-    return found if found and environ[found].strip() else ""
+    found = name if name in environ else name.upper()
+    return found if environ.get(found, "").strip() else ""
 
 
 def is_loopback(host: str) -> bool:
@@ -167,14 +167,17 @@ def _is_excepted(host: str, port: int, exceptions: Iterable[str]) -> bool:
 
 def _fits(host: str, port: int, exception: str) -> bool:
     """Return whether *exception* covers *host*: `*`, a name and all below it, an address or a range, perhaps a port."""
+    front, colon, stated = exception.rpartition(":")
+    if colon and stated.isdecimal() and (front.endswith("]") or ":" not in front):
+        if int(stated) != port:
+            return False
+        exception = front
     if exception == "*":
         return True
     try:
         return ipaddress.ip_address(host) in ipaddress.ip_network(exception.strip("[]"), strict=False)
     except ValueError:
-        pass  # one of the two is a name, or has a port
-    name, colon, stated = exception.rpartition(":")
-    if colon and stated.isdigit() and ("]" in name or ":" not in name):
-        return int(stated) == port and _fits(host, port, name)
+        pass  # one of the two is a name
     suffix = exception.removeprefix("*").strip(".")
-    return bool(suffix) and (host.rstrip(".") == suffix or host.rstrip(".").endswith(f".{suffix}"))
+    name = host.rstrip(".")
+    return bool(suffix) and f".{name}".endswith(f".{suffix}")

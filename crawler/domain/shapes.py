@@ -102,9 +102,9 @@ def _fields(kinds: Iterable[Kind]) -> dict[str, Schema]:
     return found
 
 
-def item_schema() -> Schema:
-    """Return the schema of a row of any kind, as `ImageRow.as_dict` writes it: of its kind's fields all are there."""
-    own = _fields(KINDS.values())
+def item_schema(kinds: Iterable[Kind] = tuple(KINDS.values())) -> Schema:
+    """Return the schema of a row of some *kinds*, as `ImageRow.as_dict` writes it: all fields of its kind are there."""
+    own = _fields(kinds)
     row = row_schema(ImageRow)["properties"]
     return object_of({**{name: schema for name, schema in row.items() if name not in own}, **own}, optional=tuple(own))
 

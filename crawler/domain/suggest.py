@@ -12,7 +12,7 @@ def nearest(word: str, known: Iterable[str], limit: int = 3) -> list[str]:
     for candidate in sorted(known):
         folded.setdefault(candidate.casefold(), []).append(candidate)
     found: list[str] = []
-    for match in get_close_matches(word.casefold(), folded, n=limit, cutoff=0.6):
+    for match in get_close_matches(word.casefold(), folded, n=limit):
         # Words that differ by case alone: the one written most alike comes first.
         found += sorted(folded[match], key=lambda candidate: -SequenceMatcher(None, word, candidate).ratio())
     return found[:limit]

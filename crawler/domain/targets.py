@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import product
 from typing import Any
 
 from crawler.domain.filters import NOT, any_fits, part_fits
@@ -77,11 +77,10 @@ class Selection:
 
     def wants_project(self, project: Project) -> bool:
         """Return whether the selection covers *project*, by its id or its name; `default` names none that has an id."""
+        if project.project_id == DEFAULT_PROJECT and DEFAULT_PROJECT in self.projects:
+            return True
         named = tuple(glob for glob in self.projects if glob != DEFAULT_PROJECT)
-        if project.name and named:
-            is_default = project.project_id in self.projects
-            return is_default or any_fits("project", (project.project_id, project.name), named)
-        return part_fits("project", project.project_id, self.projects)
+        return any_fits("project", (project.project_id, project.name or project.project_id), named)
 
     def wants_default(self, catalog: Catalog) -> bool:
         """Return whether the default project is to be asked without a ProjectId, and not by its id anyway."""
@@ -154,31 +153,30 @@ def expand(catalog: Catalog, selection: Selection) -> Iterator[tuple[Target, str
     """
     projects = dict.fromkeys(filter(selection.wants_project, catalog.projects))
     places = dict.fromkeys(filter(selection.wants_place, catalog.places))
-    # narrowed before they are paired: an account may want one project of thousands
-    pairs = replace(catalog, projects=tuple(projects), places=tuple(places)).pairs()
-    nameless = Project(DEFAULT_PROJECT)
-    if not catalog.assigned and nameless not in projects and selection.wants_default(catalog):
-        projects[nameless] = None
-        pairs = chain(pairs, ((nameless, place) for place in places))
+    pairs: Iterable[tuple[Project, Place]]
+    if catalog.assigned:  # exactly these, instead of every project in every place
+        pairs = (pair for pair in catalog.assigned if pair[0] in projects and pair[1] in places)
+    else:
+        nameless = (Project(DEFAULT_PROJECT),) if selection.wants_default(catalog) else ()
+        pairs = product(dict.fromkeys((*projects, *nameless)), places)
     questions = sorted(
         {(kind, variant) for kind in selection.kinds for variant in selection.variants} - selection.unfit
     )
     of_regions: set[Target] = set()
-    matrix = selection.matrix if selection.matrix is not None and MATRIX_KIND in selection.kinds else None
+    matrix = selection.matrix if MATRIX_KIND in selection.kinds else None
     for project, place in pairs:
-        if project in projects and place in places:
-            for variant in matrix.variants_at(place.region, place.zone) if matrix is not None else ():
-                names = (place.region, place.zone, MATRIX_KIND, variant)
-                yield Target(selection.account, project.project_id, *names), project.name
-            for kind, variant in questions:
-                is_whole = kind in KINDS and KINDS[kind].scope == "region"
-                zone = "" if is_whole else place.zone
-                target = Target(selection.account, project.project_id, place.region, zone, kind, variant)
-                if is_whole and target in of_regions:
-                    continue
-                if is_whole:
-                    of_regions.add(target)
-                yield target, project.name
+        for variant in matrix.variants_at(place.region, place.zone) if matrix is not None else ():
+            names = (place.region, place.zone, MATRIX_KIND, variant)
+            yield Target(selection.account, project.project_id, *names), project.name
+        for kind, variant in questions:
+            is_whole = kind in KINDS and KINDS[kind].scope == "region"
+            zone = "" if is_whole else place.zone
+            target = Target(selection.account, project.project_id, place.region, zone, kind, variant)
+            if is_whole and target in of_regions:
+                continue
+            if is_whole:
+                of_regions.add(target)
+            yield target, project.name
 
 
 def reconcile(

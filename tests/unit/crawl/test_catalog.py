@@ -118,7 +118,7 @@ def test_configured_places_are_the_last_resort() -> None:
     places = (PlaceSettings(region="hk", zone="hk-02", project="org-x"), PlaceSettings(region="sg", zone="sg-01"))
     result = survey(Discovery(problems=("GetRegion: no answer",)), places=places, projects=("org-a",))
     assert result.catalog is not None
-    assert [(project.project_id, place.zone) for project, place in result.catalog.pairs()] == [
+    assert [(project.project_id, place.zone) for project, place in result.catalog.assigned] == [
         ("org-a", "sg-01"),
         ("org-x", "hk-02"),
     ]

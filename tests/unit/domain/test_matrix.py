@@ -70,7 +70,7 @@ def test_all_versions_and_a_single_one() -> None:
 
 def test_machines() -> None:
     """GPU types are told by parent or class; spot capacity and what is sold out is the same machine; G is none."""
-    records = {
+    records: dict[str, dict[str, str | None]] = {
         "O": {"status": "Soldout", "instance_type": "uhost"},
         "V100": {"parent_type": "G"},
         "V100/spot": {"parent_type": "G", "instance_type": "spot"},
@@ -78,8 +78,9 @@ def test_machines() -> None:
         "G": {"machine_class": "GPU"},
         "x" * 200: {},
         "a\nb": {},
+        "Q/": {"instance_type": "", "machine_class": None},
     }
-    assert machines_of(records.items()) == {Machine("O"), Machine("G", "V100"), Machine("G", "T4")}
+    assert machines_of(records.items()) == {Machine("O"), Machine("G", "V100"), Machine("G", "T4"), Machine("Q/")}
 
 
 def test_parameters_are_read_back() -> None:
@@ -128,6 +129,55 @@ def test_told_variants() -> None:
     assert told_variants(["blue"], ["blue", "red"]) == ("blue",)
 
 
+def test_told_variants_in_the_fewest_words() -> None:
+    """What stands for more comes first, then by its words; what would stand for one alone stands for none."""
+    uneven = ["g-1.26", "g-1.28", "g-1.30", "o-1.28"]
+    assert told_variants(uneven, uneven) == ("o-1.28", "g-*")
+    even = ["g-1.28", "g-1.30", "o-1.28", "o-1.30"]
+    assert told_variants(even, even) == ("*-1.28", "*-1.30")
+    assert told_variants(["o-1.20"], ["o-1.20", "o-1.30", "g-1.30"]) == ("o-1.20",)
+
+
+@pytest.mark.parametrize(
+    ("question", "name"),
+    [
+        (("O", "", "1.30"), "o-1.30"),
+        (("G", "(V100)", "1.30."), "g-v100-1.30"),
+        (("O", "", "…"), "o"),
+        (("a" * 40, "b" * 34, "1.30"), f"{'a' * 40}-{'b' * 34}-1.30"),
+        (("a" * 40, "b" * 35, "1.30"), "matrix-62b4d1db"),
+        (("日本", "", "…"), "matrix-fd90f2da"),
+    ],
+)
+def test_name_of_a_question(question: tuple[str, str, str], name: str) -> None:
+    """A name is what is plain in the values, up to 80 characters; without any, or a longer one, it is a digest."""
+    assert names_of([Combination(*question)], {}) == {Combination(*question): name}
+
+
+def test_names_with_a_digest_that_are_taken() -> None:
+    """Where another question has the name with the digest already, numbers follow, from 2 on."""
+    question = Combination("日本", "", "…")
+    taken = ["matrix-fd90f2da", "matrix-fd90f2da-2", *(f"matrix-fd90f2da-{number}" for number in range(3, 1200))]
+    for length, name in ((1, "matrix-fd90f2da-2"), (2, "matrix-fd90f2da-3"), (1199, "matrix-fd90f2da-1200")):
+        assert names_of([question], {one: {"X": "y"} for one in taken[:length]}) == {question: name}
+
+
+def test_short_name_of_the_newest() -> None:
+    """Of versions that one short name would fit, the newest by its numbers gets it."""
+    questions = [Combination("O", "", version) for version in ("1.30.9", "1.30.14", "1.30.2")]
+    assert names_of(questions, {}) == dict(zip(questions, ("o-1.30.9", "o-1.30", "o-1.30.2"), strict=True))
+
+
+def test_two_names_of_one_question() -> None:
+    """A question that the history knows by two names goes by the shorter one; the other is asked no more."""
+    question = Combination("O", "", "1.28.15")
+    known = {"a-longer-one": question.parameters, "o-1.28": question.parameters}
+    assert names_of([question], known) == {question: "o-1.28"}
+    matrix = OfferedMatrix.of(MatrixChoice(), {("hk", "hk-01"): OFFER}, known)
+    assert matrix.question(target("a-longer-one")) == matrix.question(target("o-1.28")) == question
+    assert (matrix.standing(target("a-longer-one")), matrix.standing(target("o-1.28"))) == ("unwanted", "wanted")
+
+
 @pytest.mark.parametrize(
     ("variant", "is_one"),
     [("g-v100-1.28", True), ("g-v1.x", False), ("o-128", False), ("1.28", False), ("-1.28", False)],
@@ -156,6 +206,7 @@ def test_standing() -> None:
     assert matrix.variants_at("hk", "hk-02") == []
     none = OfferedMatrix.of(MatrixChoice(versions=("1.30",), gpu_types=("A*",)), {("hk", "hk-01"): OFFER}, known)
     assert {none.standing(target(name)) for name in ("g-v100-1.28", "g-t4-1.28", "g-v100-1.24")} == {"unwanted"}
+    assert none.standing(target("g-v100-1.28", "hk-02")) == "unwanted"
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 26, 60, 359, 360, 361])
@@ -254,6 +305,8 @@ def test_what_is_passed_over_ends_nothing() -> None:
         ("1.30", "1.30.14", True),
         ("1.30.14", "1.30", True),
         ("1.30.14", "1.30.2", True),
+        ("1", "1.30.14", True),
+        ("v1.30", "v1.30.14", True),
         ("1.3", "1.30.14", False),
         ("1.28", "1.30.14", False),
     ],
@@ -361,4 +414,5 @@ def test_what_is_asked_together() -> None:
     assert in_turn({3: 0, 1: 0, 2: 5}, Rotation(3, 2)) == [1, 3]
     assert in_turn({1: 4, 2: 5, 3: 5}, Rotation(3, 2)) == [1]
     assert in_turn({1: 4, 2: 5, 3: 6}, Rotation(3, 2)) == [1, 2]
+    assert in_turn({1: 4, 2: 5, 3: 6, 4: 6, 5: 6}, Rotation(5, 2)) == [1, 2]
     assert in_turn({}, Rotation(0, 0)) == []

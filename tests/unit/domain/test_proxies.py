@@ -26,6 +26,7 @@ def test_parts() -> None:
     assert "p@ss" not in f"{proxy} {proxy!r}"
     assert parse_proxy("http://[2001:db8::1]:3128/").url == "http://[2001:db8::1]:3128"
     assert parse_proxy(PROXY).authorization == {}
+    assert parse_proxy("http://me@proxy.example.com").password == ""
 
 
 @pytest.mark.parametrize(
@@ -210,6 +211,16 @@ def test_lists_of_exceptions() -> None:
         ("https://10.1.2.3/", "10.1.2.9/8", True),
         ("https://api.example.com/", "*.", False),
         ("https://api.example.com/", "example.com:x", False),
+        ("https://api.example.com/", "example.com:0443", True),
+        ("https://api.example.com/", "example.com:44³", False),
+        ("https://api.example.com/", "example.com:443:443", False),
+        ("https://[2001:db8::1]/", "[2001:db8::1]:443:443", False),
+        ("https://api.example.com/", "*:443", True),
+        ("https://api.example.com/", "*:80", False),
+        ("https://api.example.com/", ":443", False),
+        ("https://[2001:db8::443]/", "2001:db8::443", True),
+        ("https://10.1.2.3/", "10.0.0.0/8:443", True),
+        ("https://10.1.2.3/", "10.0.0.0/8:80", False),
     ],
 )
 def test_exceptions_of_a_setting(url: str, exception: str, is_direct: bool) -> None:

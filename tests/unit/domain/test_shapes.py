@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import pytest
 
-from crawler.domain.kinds import KINDS
+from crawler.domain.kinds import KINDS, UK8S_IMAGE
+from crawler.domain.kinds.base import Field
 from crawler.domain.models import Target
-from crawler.domain.rows import JsonRow
+from crawler.domain.rows import ATTRIBUTES, ImageRow, JsonRow, in_json
 from crawler.domain.shapes import (
     DIALECT,
     array_of,
@@ -85,6 +86,35 @@ def test_rows() -> None:
     assert type_schema(_Sample | None) == {"anyOf": [row_schema(_Sample), {"type": "null"}]}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told(JsonRow):
+    names: Mapping[str, str] = field(metadata=in_json("called", by=list, hint=list[str]))
+    at: datetime = field(metadata=in_json("since"))
+
+
+class _Tuple(NamedTuple):
+    nodes: int
+    name: str
+
+
+def test_rows_that_are_written_otherwise() -> None:
+    """A field that JSON has by another name or rule has the schema of what is written; a named tuple is a row too."""
+    assert row_schema(_Told)["properties"] == {
+        "called": {"type": "array", "items": TEXT}, "since": {"type": "string", "format": "date-time"},
+    }  # fmt: skip
+    assert type_schema(list[_Tuple])["items"] == {
+        "type": "object", "properties": {"nodes": {"type": "integer"}, "name": TEXT}, "required": ["nodes", "name"],
+    }  # fmt: skip
+
+
+def test_rows_of_images() -> None:
+    """An image has what it may state beside its own fields, and whatever else was said of it as an object."""
+    properties = row_schema(ImageRow)["properties"]
+
+    assert {*PLACE, *ATTRIBUTES, "image_id", "extra"} <= set(properties)
+    assert (properties["extra"], properties["gpu"]) == ({"type": "object"}, {"type": ["boolean", "null"]})
+
+
 def test_items() -> None:
     """A row of any kind has every field of every kind, none of them for sure."""
     schema = item_schema()
@@ -94,6 +124,16 @@ def test_items() -> None:
     assert set(schema["required"]) == set(schema["properties"]) - own
     assert schema["properties"]["gpu"] == {"type": ["boolean", "null"]}
     assert {"account", "image_id", "state"} <= set(schema["required"])
+
+
+def test_a_field_that_two_kinds_read_otherwise() -> None:
+    """What two kinds read as the same type is of it, what they read otherwise may be anything, whichever is first."""
+    text = replace(UK8S_IMAGE, fields=(Field(name="size", keys=()), Field(name="family", keys=())))
+    number = replace(UK8S_IMAGE, fields=(Field(name="size", keys=(), type="integer"), Field(name="family", keys=())))
+    for kinds in ((text, number), (number, text)):
+        properties = item_schema(kinds)["properties"]
+        assert (properties["size"], properties["family"]) == ({}, {"type": ["string", "null"]})
+    assert item_schema([number])["properties"]["size"] == {"type": ["integer", "null"]}
 
 
 def test_documents() -> None:

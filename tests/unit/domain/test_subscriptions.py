@@ -124,6 +124,7 @@ def test_no_time(text: str) -> None:
         parse_when(text)
 
 
+@pytest.mark.usefixtures("far_east")
 def test_every_run_is_its_own_time() -> None:
     """After every run the last time is now, in UTC; one that falls at this very moment has come."""
     now = datetime(2026, 11, 23, 9, tzinfo=SHANGHAI)
@@ -132,6 +133,29 @@ def test_every_run_is_its_own_time() -> None:
         slot = latest_slot(parse_when(text), SHANGHAI, now)
         assert (slot, slot.tzinfo) == (now, UTC)
     assert not is_due(parse_when("daily 09:00"), SHANGHAI, last=now, now=now)
+
+
+@pytest.mark.parametrize(
+    ("text", "now", "slot"),
+    [
+        ("daily 09:00", "2026-11-25T08:59", "2026-11-24T09:00"),
+        ("weekly tue 09:00", "2026-11-25T08:59", "2026-11-24T09:00"),
+        ("weekly tue 09:00", "2026-11-24T08:59", "2026-11-17T09:00"),
+    ],
+)
+def test_last_time(text: str, now: str, slot: str) -> None:
+    """The last time is the nearest that is over, yesterday's too."""
+    moments = [datetime.fromisoformat(moment).replace(tzinfo=SHANGHAI) for moment in (now, slot)]
+    assert latest_slot(parse_when(text), SHANGHAI, moments[0]) == moments[1]
+
+
+@pytest.mark.usefixtures("far_east")
+def test_day_of_the_time_zone_that_is_named() -> None:
+    """The day is that of the subscription's time zone, wherever this machine stands."""
+    kiritimati = ZoneInfo("Pacific/Kiritimati")  # where a new day begins before any other place
+    slot = latest_slot(parse_when("daily 00:15"), kiritimati, datetime(2026, 6, 10, 10, 30, tzinfo=UTC))
+
+    assert (slot, slot.tzinfo) == (datetime(2026, 6, 10, 10, 15, tzinfo=UTC), UTC)
 
 
 def test_pins() -> None:

@@ -44,4 +44,13 @@ def test_nearest_ids(word: str, found: list[str]) -> None:
 
 def test_no_more_than_asked_for() -> None:
     """Three are enough, where nobody says otherwise."""
-    assert len(nearest("word", [f"word{number}" for number in range(5)])) == 3
+    words = [f"word{number}" for number in range(5)]
+    ids = [f"uimage-{word}" for word in words]
+    assert (len(nearest("word", words)), len(nearest_ids("uimage-word", ids))) == (3, 3)
+    assert (len(nearest("word", words, 4)), len(nearest_ids("uimage-word", ids, 4))) == (4, 4)
+
+
+def test_what_is_too_far() -> None:
+    """Words are near where six tenths of their letters are the same, in order."""
+    assert nearest("abcde", ["abcxy"]) == ["abcxy"]
+    assert nearest("abcdef", ["abcxy"]) == []

@@ -134,6 +134,19 @@ def test_restricted_run_retires_deselects_and_counts_nothing() -> None:
     result = reconciled(["hk-01"], *entries, restricted_to=only, selection=replace(ALL, regions=("hk",)))
     assert result.asked == (target("hk-01"),)
     assert (result.retired, result.deselected, result.found) == ((), (), ())
+    apart = replace(ALL, zones=("sg-01",))
+    result = reconciled(["hk-01", "hk-02"], known("hk-02", absence="deselected"), known("hk-03"), restricted_to=apart)
+    assert (result.asked, result.new, result.revived, result.unlisted) == ((), {}, (), frozenset())
+
+
+def test_restricted_to_the_name_of_a_project() -> None:
+    """A run narrowed to a project's name asks what is new there, what is known and what the catalog lacks."""
+    for name, asked in (("name of org-a", ("hk-01", "hk-02", "hk-03")), ("other", ())):
+        only = replace(ALL, projects=(name,))
+        result = reconciled(["hk-01", "hk-02"], known("hk-02"), known("hk-03"), restricted_to=only)
+        assert result.asked == tuple(map(target, asked))
+        assert result.new == ({target("hk-01"): "name of org-a"} if asked else {})
+        assert result.unlisted == ({target("hk-03")} if asked else set())
 
 
 def test_count_means_in_a_row() -> None:
@@ -180,12 +193,40 @@ def test_project_that_is_not_selected_by_its_new_name() -> None:
     assert by_id.retired == (target("hk-01"),)
 
 
+def test_project_that_is_selected_by_its_new_name() -> None:
+    """A target that the catalog lacks, of a project that is selected by its new name, is missing."""
+    entry = known("hk-03", project_name="old")
+    result = reconciled(["hk-01", "hk-02"], entry, selection=replace(ALL, projects=("name of org-a",)))
+    assert (set(result.missing), result.deselected) == ({target("hk-03")}, ())
+    assert result.renamed == {"org-a": "name of org-a"}
+
+
+def test_project_whose_name_nobody_states() -> None:
+    """A project that the catalog lacks, or lists without a name, keeps the name that is known of it."""
+    other = KnownTarget(target=target("hk-01", "org-b"), target_id=2, project_name="Lab")
+    assert reconciled(["hk-01"], known("hk-01"), other).renamed == {}
+    nameless = replace(catalog(["hk-01"]), projects=(Project("org-a"), Project("org-b")))
+    result = reconcile(nameless, ALL, [known("hk-01"), other], previous=nameless, is_good=True)
+    assert (result.renamed, result.asked) == ({}, (target("hk-01"), target("hk-01", "org-b")))
+
+
 def test_retired_target_that_comes_back_is_added_and_revived() -> None:
     """A retired target that discovery lists again is asked, revived and told; a deselected one is only revived."""
     back = reconciled(["hk-01", "hk-02"], known("hk-02", absence="retired"))
     assert (back.revived, target("hk-02") in back.added) == ((target("hk-02"),), True)
     silent = reconciled(["hk-02"], known("hk-02", absence="deselected"))
     assert (silent.revived, silent.added) == ((target("hk-02"),), ())
+
+
+def test_targets_that_are_not_to_count_as_added() -> None:
+    """What is taken out of the added ones has no fields either, and nothing else changes."""
+    one, two, gone = map(target, ("hk-01", "hk-02", "hk-03"))
+    result = Reconciliation(
+        asked=(one, two), new={one: "", two: ""}, added=(one, two), retired=(gone,),
+        fields={one: {"zones": [None, ["hk-01"]]}, gone: {"zones": [["hk-03"], None]}},
+    )  # fmt: skip
+    assert result.without_added([one]) == replace(result, added=(two,), fields={gone: {"zones": [["hk-03"], None]}})
+    assert result.without_added([]) == result
 
 
 def test_found_again_resets_the_count() -> None:
@@ -200,6 +241,9 @@ def test_configured_places_are_asked_exactly() -> None:
     assert configured_projects(["*"]) == ((Project("default"),), ())
     made = configured_catalog([("hk", "hk-02", "org-y"), ("sg", "sg-01", None)], projects)
     assert {(t.project, t.zone) for t, _ in expand(made, ALL)} == {("org-y", "hk-02"), ("org-x", "sg-01")}
+    for narrowed in (replace(ALL, regions=("hk",)), replace(ALL, projects=("org-y",))):
+        assert [(t.project, t.zone) for t, _ in expand(made, narrowed)] == [("org-y", "hk-02")]
+    assert list(expand(made, replace(ALL, projects=("org-z", "default")))) == []
 
 
 def test_configured_place_that_is_taken_out() -> None:
@@ -315,11 +359,14 @@ def test_regions_as_a_whole() -> None:
     listed = Catalog(
         projects=(Project("org-a"),), places=(Place("cn-bj2", "cn-bj2-04"), Place("hk", "hk-01"), Place("hk", "hk-02"))
     )
-    selection = Selection(account="prod", zones=("*", "!cn-*"), kinds=("uk8s-version", "uhost-image"))
+    selection = Selection(account="prod", zones=("*", "!cn-*"), kinds=("uk8s-version", "uhost-image", "node-group"))
 
     asked = sorted((target.kind, target.region, target.zone) for target, _ in expand(listed, selection))
 
-    assert asked == [("uhost-image", "hk", "hk-01"), ("uhost-image", "hk", "hk-02"), ("uk8s-version", "hk", "")]
+    assert asked == [
+        ("node-group", "hk", ""), ("uhost-image", "hk", "hk-01"), ("uhost-image", "hk", "hk-02"),
+        ("uk8s-version", "hk", ""),
+    ]  # fmt: skip
 
 
 def test_a_region_that_is_wanted_no_more() -> None:
@@ -362,6 +409,26 @@ def test_the_default_project_by_its_word() -> None:
     assert replace(ALL, projects=("default", "org-b")).wants_project(lab)
     assert replace(ALL, projects=("lab",)).wants_project(lab)
     assert not replace(ALL, projects=("org-b",)).wants_project(lab)
+    assert replace(ALL, projects=("default",)).wants_project(Project("default"))
+    assert not replace(ALL, projects=("default",)).wants_project(Project("org-a", "default"))
+
+
+@pytest.mark.parametrize("name", ["", "Lab"])
+@pytest.mark.parametrize(
+    ("projects", "is_wanted"),
+    [
+        (("org-a", "!org-*"), False),
+        (("*", "!ORG-A"), False),
+        (("*", "!org-b"), True),
+        (("!org-b",), True),
+        (("default", "!org-b"), True),
+        (("default",), False),
+        (("default", "org-b"), False),
+    ],
+)
+def test_projects_that_are_left_out(projects: tuple[str, ...], is_wanted: bool, name: str) -> None:
+    """What fits a glob behind `!` is left out, by its id too, and `default` is no glob: with and without a name."""
+    assert replace(ALL, projects=projects).wants_project(Project("org-a", name)) is is_wanted
 
 
 def test_variants_of_other_kinds() -> None:
@@ -411,6 +478,9 @@ def test_what_a_selection_wants_by_default() -> None:
     assert not replace(ALL, unfit=frozenset({("uk8s-image", "default")})).wants(target("hk-01"))
     assert replace(ALL, unfit=frozenset({("uk8s-image", "blue")})).wants(target("hk-01"))
     assert ALL.standing(target("hk-01")) is None
+    assert replace(ALL, projects=("ORG-A",)).wants(target("hk-01"))
+    assert not replace(ALL, projects=("[!o]*",)).wants(target("hk-01"))
+    assert replace(ALL, projects=("[!o]*",)).wants(target("hk-01"), "name of org-a")
     for narrowed in (
         replace(ALL, regions=("sg",)),
         replace(ALL, zones=("sg-*",)),
@@ -432,6 +502,7 @@ def test_shrunken_lists_in_words() -> None:
     assert reconciled([], previous=catalog(["hk-01"])).notices == (f"prod: discovery lists 0 of 1 zone; {words}",)
     assert reconciled(["hk-01"], previous=before, is_good=False).notices == ()
     assert reconciled(["hk-01"], previous=None).notices == ()
+    assert reconciled([], previous=catalog([])).notices == ()
 
 
 def test_request_parameters() -> None:
@@ -495,6 +566,31 @@ def test_matrix_that_is_offered() -> None:
     assert result.added == ()
 
 
+def test_matrix_of_another_kind() -> None:
+    """Where UK8S images are not asked, nothing of the matrix is."""
+    selection = replace(of_matrix("hk-01"), kinds=("uhost-image",))
+    assert [(one.kind, one.variant) for one, _ in expand(catalog(["hk-01"]), selection)] == [("uhost-image", "default")]
+
+
+def test_what_a_selection_wants_of_a_matrix() -> None:
+    """What the matrix wants, what has ended and what nobody can tell is wanted; what it does not want is not."""
+    names = {"o-1.28": True, "q-1.28": True, "om-1.24": True, "o-1.30": False}
+    known_before = GONE | {"o-1.30": {"MachineType": "O", "K8sVersion": "1.30.14"}}
+    offered = OfferedMatrix.of(MatrixChoice(), {("hk", "hk-01"): OFFERED}, known_before)
+    selection = replace(ALL, matrix=offered)
+    assert {name: selection.wants(target("hk-01")._replace(variant=name)) for name in names} == names
+    assert selection.wants(target("hk-02")._replace(variant="q-1.28"))
+    assert not selection.wants(target("hk-01")._replace(variant="blue"))
+
+
+def test_matrix_of_a_zone_that_is_gone() -> None:
+    """In a zone that the catalog lacks a variant is missing like any other, whatever nobody can tell of its offers."""
+    gone = [known("hk-02"), KnownTarget(target=target("hk-02")._replace(variant="o-1.28"), target_id=2)]
+    result = reconciled(["hk-01", "hk-03"], *gone, selection=of_matrix("hk-01", "hk-03"))
+    assert result.missing == {entry.target: (1, 3) for entry in gone}
+    assert result.unlisted == {entry.target for entry in gone}
+
+
 def test_matrix_that_ends() -> None:
     """What is offered no more is not asked, counts as missing, and retires as one change of all its zones."""
     ended = [target(zone)._replace(variant="q-1.28") for zone in ("hk-02", "hk-01")]
@@ -517,6 +613,10 @@ def test_matrix_that_ends() -> None:
     # without those that stay it is the half of the matrix that went
     alone = reconciled(["hk-01", "hk-02"], *entries, *missing, selection=selection)
     assert (alone.retired, alone.missing) == ((), dict.fromkeys(ended, (3, 9)))
+    half = reconciled(["hk-01", "hk-02"], *entries, *stay[:2], *missing, selection=selection)
+    assert (half.retired, half.missing) == ((), dict.fromkeys(ended, (3, 9)))
+    most = reconciled(["hk-01", "hk-02"], *entries, *stay[:3], *missing, selection=selection)
+    assert (most.retired, most.missing) == (tuple(ended), {})
     unsure = reconciled(["hk-01", "hk-02"], *entries, *missing, selection=selection, is_whole=False)
     assert (unsure.retired, unsure.missing) == ((), {})
 
