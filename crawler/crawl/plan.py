@@ -13,6 +13,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
+from crawler import __version__
 from crawler.config.models import AccountSettings, Settings
 from crawler.crawl.catalog import Survey
 from crawler.crawl.offers import SoldBy
@@ -117,11 +118,15 @@ def require_unchanged_variants(settings: Settings, known: Mapping[str, Mapping[s
 
 
 def _read_anew(conn: Connection, account_id: int, account: AccountSettings) -> None:
-    """Have the answers of an account read, equal to the last ones or not, where they are judged otherwise by now."""
-    said = {"tolerate": sorted(account.tolerate), "ignore": sorted(account.ignore.fields)}
+    """
+    Have the answers of an account read, equal to the last ones or not, where they are judged otherwise by now.
+
+    Another version of the program may read them otherwise, or not believe them at all.
+    """
+    said = {"tolerate": sorted(account.tolerate), "ignore": sorted(account.ignore.fields), "version": __version__}
     judged = json.dumps({name: words for name, words in said.items() if words})
     name = f"judged_{account_id}"
-    if judged != (runs.saved_setting(conn, name) or "{}"):
+    if judged != runs.saved_setting(conn, name):
         db_targets.forget_bodies(conn, account_id)
         runs.save_setting(conn, name, judged)
 

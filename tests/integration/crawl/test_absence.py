@@ -11,12 +11,13 @@ from typing import Any
 
 import jsonschema
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, update
 
+from crawler.client.api import hash_of
 from crawler.crawl.run import RunResult
 from crawler.db.engine import begin, read
 from crawler.db.pruning import prune
-from crawler.db.schema import OutcomeSpan
+from crawler.db.schema import OutcomeSpan, Setting, TargetRow
 from crawler.domain.objections import TOLERATED, Tolerable
 from crawler.domain.rows import HoldRow
 from crawler.emulator import EmulatorServer, run_in_thread
@@ -458,6 +459,20 @@ def test_a_check_that_is_switched_on_again(world: World) -> None:
     world.options["tolerate"] = ("action",)
     assert [world.outcome(document) for _ in range(2)] == ["ok", "ok"]
     assert world.withdrawn == []
+
+
+def test_an_answer_that_another_version_believed(world: World) -> None:
+    """A new version of the program judges an answer again that equals the last: the one before read it otherwise."""
+    document, sentence = DOUBTED["set renamed"]
+    world.run()
+    with begin(world.engine, None) as conn:
+        conn.execute(update(TargetRow).values(body_hash=hash_of(json.dumps(document).encode())))
+    assert world.outcome(document) == "ok", "the version that believed it goes on"
+    with begin(world.engine, None) as conn:
+        conn.execute(update(Setting).where(Setting.name.startswith("judged_")).values(value='{"version": "0.0.9"}'))
+    assert [world.outcome(document) for _ in range(2)] == ["failed", "failed"]
+    assert sentence in world.status.message
+    assert (world.outcome(), world.withdrawn) == ("ok", [])
 
 
 def test_a_foreign_list_of_regions_is_no_discovery(world: World) -> None:
