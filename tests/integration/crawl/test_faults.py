@@ -225,6 +225,23 @@ def test_failed_once(engine: Engine, monkeypatch: pytest.MonkeyPatch, answers: i
     assert recorder.counters["failed"] == len(second)
 
 
+def test_each_failure_names_its_own_request(engine: Engine) -> None:
+    """Of targets that got the same answer each tells the request by which the provider finds its own."""
+    diary = Diary(engine)
+    answer = {**document(TWO), "Action": "GetRegionResponse"}
+    _, recorder = diary.start(ZONES)
+    for attempt in ("first", "second"):
+        replies = [
+            reply(where, answer, diary.tick(), is_reask=attempt == "second", request_uuid=f"{attempt} {where.zone}")
+            for where in ZONES
+        ]
+        recorder.judge(replies)
+    recorder.commit()
+
+    assert [failure.request_uuid for failure in failures(engine)] == [f"second {where.zone}" for where in ZONES]
+    assert len({failure.payload_id for failure in failures(engine)}) == 1
+
+
 # --- texts that no index was made for ---------------------------------------------------------------------------------
 
 
