@@ -275,7 +275,7 @@ class Fetcher:
             received_at=answer.received_at,
             request_uuid=answer.request_uuid,
             is_reask=entry.is_reask,
-            pages=entry.composition.pages if entry.composition else 1,
+            answers=entry.composition.answers if entry.composition else 1,
         )
 
     def _refused(self, entry: QueuedTarget, refusal: Refusal) -> Failure | None:

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
+from crawler import __version__
 from crawler.config.models import AccountSettings, Settings
 from crawler.crawl.catalog import Survey
 from crawler.crawl.offers import SoldBy
@@ -117,11 +118,15 @@ def require_unchanged_variants(settings: Settings, known: Mapping[str, Mapping[s
 
 
 def _read_anew(conn: Connection, account_id: int, account: AccountSettings) -> None:
-    """Have the answers of an account read, equal to the last ones or not, where they are judged otherwise by now."""
-    said = {"tolerate": sorted(account.tolerate), "ignore": sorted(account.ignore.fields)}
+    """
+    Have the answers of an account read, equal to the last ones or not, where they are judged otherwise by now.
+
+    Another version of the program may read them otherwise, or not believe them at all.
+    """
+    said = {"tolerate": sorted(account.tolerate), "ignore": sorted(account.ignore.fields), "version": __version__}
     judged = json.dumps({name: words for name, words in said.items() if words})
     name = f"judged_{account_id}"
-    if judged != (runs.saved_setting(conn, name) or "{}"):
+    if judged != runs.saved_setting(conn, name):
         db_targets.forget_bodies(conn, account_id)
         runs.save_setting(conn, name, judged)
 
@@ -166,7 +171,11 @@ def reconcile_all(
     restriction: Selection | None,
     found_matrices: Mapping[str, OfferedMatrix | None],
 ) -> dict[str, Reconciliation]:
-    """Return what each account's catalog means; raise EmptySelection when there are catalogs and none has a target."""
+    """
+    Return what each account's catalog means; raise EmptySelection when there are catalogs and none has a target.
+
+    That the last ones retire is for a run to record, which asks nothing then.
+    """
     found = {}
     for account in settings.accounts:
         survey = surveys[account.name]
@@ -180,7 +189,9 @@ def reconcile_all(
             restricted_to=restriction,
             assigned_before=past[account.name].assigned,
         )
-    if not any(rec.asked for rec in found.values()) and all(survey.catalog for survey in surveys.values()):
+    if not any(rec.asked or rec.retired for rec in found.values()) and all(
+        survey.catalog for survey in surveys.values()
+    ):
         if restriction is None:
             empty = (
                 "The selection of the configuration matches none of the targets in the catalog; widen projects, "

@@ -390,7 +390,7 @@ class Recorder:
     def _decide_answer(self, answer: _Answer, known: target_state.TargetState) -> None:
         """Decide what an answer means for a target of which so much is *known*, or have it asked again."""
         planned = answer.planned
-        if answer.unread.reply.pages > 1 and self._is_left_to_reread(answer, known):
+        if answer.unread.reply.answers > 1 and self._is_left_to_reread(answer, known):
             return
         # Never before what the target's history holds already, should the clock have been set back within the run.
         floor = [moment for moment in (planned.last_good_at, known.last.written_at) if moment is not None]
@@ -446,9 +446,11 @@ class Recorder:
 
     def _is_left_to_reread(self, answer: _Answer, known: target_state.TargetState) -> bool:
         """
-        Have a list in pages that lacks anything read once more, and believe an absence that both readings agree on.
+        Have what several answers make read once more where it lacks anything, and believe an absence that both readings
+        agree on.
 
-        What was on a page that was still to come may have moved onto one that had come already: no page says so.
+        What was on a page that was still to come may have moved onto one that had come already: no page says so. Of one
+        item an empty answer is little beside all others, too little for the guard.
         Returns whether the answer is dealt with.
         """
         missing = self._judge.absent(known.known, answer.understood.snapshot)
@@ -458,7 +460,8 @@ class Recorder:
         if unread.first is None or unread.first.is_objected:
             if unread.reasked:
                 self._fail_answer(
-                    unread, f"its list in {counted(unread.reply.pages, 'page')} lacks images, and was not read again"
+                    unread,
+                    f"its list in {counted(unread.reply.answers, 'answer')} lacks images, and was not read again",
                 )
             else:
                 self._waiting[answer.planned.target] = self._packed(answer)
@@ -467,9 +470,7 @@ class Recorder:
         if before is None:  # and its target has failed with that
             return True
         if not missing <= self._judge.absent(known.known, before.understood.snapshot):
-            self._fail_answer(
-                unread, "its list in pages lacks images that it had when it was read just before: it moved"
-            )
+            self._fail_answer(unread, "its list lacks images that it had when it was read just before: it moved")
             return True
         return False
 

@@ -7,7 +7,7 @@ The Judge applies the pure rules of `crawler.domain` to a reply; the Recorder as
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -171,10 +171,15 @@ class ReplyReader:
             self._notices.setdefault(notice, {})[target] = None
 
     def evidence(self, reply: Reply) -> NewPayload:
-        """Return a reply as it is kept; projects of a zone often got the same body, which is packed once."""
-        if reply.body_hash not in self._packed:
-            self._packed[reply.body_hash] = NewPayload.of(reply)
-        return self._packed[reply.body_hash]
+        """
+        Return a reply as it is kept; projects of a zone often got the same body, which is packed once.
+
+        By what request it came is told of each.
+        """
+        packed = self._packed.get(reply.body_hash)
+        if packed is None:
+            packed = self._packed[reply.body_hash] = NewPayload.of(reply)
+        return replace(packed, request_uuid=reply.request_uuid, received_at=reply.received_at)
 
     def write(self, conn: Connection) -> None:
         """Write the zone numbers that were learned."""

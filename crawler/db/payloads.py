@@ -49,8 +49,10 @@ class NewPayload:
 
 
 def store_payloads(conn: Connection, answers: Iterable[NewPayload]) -> dict[bytes, int]:
-    """Keep *answers* and give their ids by the hash of the body; an equal body is kept once."""
-    by_hash = {answer.digest: answer for answer in answers}
+    """Keep *answers* and give their ids by the hash of the body; of equal bodies the first is kept."""
+    by_hash: dict[bytes, NewPayload] = {}
+    for answer in answers:
+        by_hash.setdefault(answer.digest, answer)
     ids = _payload_ids(conn, by_hash)
     missing = sorted(by_hash.keys() - ids.keys())
     insert_missing(conn, Payload, [asdict(by_hash[digest]) for digest in missing])

@@ -394,7 +394,9 @@ def recover(conn: Connection, account_ids: Iterable[int], now: datetime) -> list
     recovered: list[int] = []
     for run in conn.execute(_unfinished_runs()).all():
         if accounts.intersection(run.accounts):
-            _close(conn, run, run.reached, "interrupted", run.reached_at or run.started_at, {})
+            # never before it began, should the clock have been set back: what it found comes after the runs before it
+            end = max(run.started_at, run.reached_at or run.started_at)
+            _close(conn, run, run.reached, "interrupted", end, {})
             conn.execute(update(ChangeLog).where(ChangeLog.reported_run_id == run.id).values(reported_run_id=None))
             recovered.append(run.id)
     return recovered

@@ -79,9 +79,9 @@ class Composition:
         self._begin()
 
     @property
-    def pages(self) -> int:
-        """Return in how many pages the list came."""
-        return max(1, self._pages)
+    def answers(self) -> int:
+        """Return of how many answers it is made: the pages of the list, and what was said of each item."""
+        return max(1, self._pages + self._followed)
 
     @property
     def question(self) -> Question:
@@ -136,6 +136,7 @@ class Composition:
         self._is_listing = True
         self._received = 0
         self._pages = 0
+        self._followed = 0
         self._first_page = 0
         self._total: int | None = None
         #: A total that the first page reached only with what it repeats.
@@ -278,6 +279,7 @@ class Composition:
     def _take_followed(self, document: Mapping[str, Any]) -> bool:
         """Take the answer about one item; return whether nothing is to be asked any more."""
         follow, item = self._open[0]
+        self._followed += 1
         found = read_members(document, self._kind, self._kind.sets)
         self._refuse_misdirected(found.stated, follow.action, follow.aliases)
         if found.unknown_lists:

@@ -166,8 +166,8 @@ class Reply:
     request_uuid: str = ""
     #: The answer to a second question, asked because the first no longer listed images.
     is_reask: bool = False
-    #: The pages that its list came in.
-    pages: int = 1
+    #: The answers that it was composed of.
+    answers: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,15 +11,17 @@ from typing import Any
 
 import jsonschema
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, update
 
+from crawler.client.api import hash_of
 from crawler.crawl.run import RunResult
 from crawler.db.engine import begin, read
 from crawler.db.pruning import prune
-from crawler.db.schema import OutcomeSpan
+from crawler.db.schema import OutcomeSpan, Setting, TargetRow
 from crawler.domain.objections import TOLERATED, Tolerable
 from crawler.domain.rows import HoldRow
 from crawler.emulator import EmulatorServer, run_in_thread
+from crawler.errors import EmptySelection
 from crawler.queries import changes, holds
 from crawler.queries import status as queries_status
 from crawler.web.answers import answer_schemas
@@ -460,6 +462,20 @@ def test_a_check_that_is_switched_on_again(world: World) -> None:
     assert world.withdrawn == []
 
 
+def test_an_answer_that_another_version_believed(world: World) -> None:
+    """A new version of the program judges an answer again that equals the last: the one before read it otherwise."""
+    document, sentence = DOUBTED["set renamed"]
+    world.run()
+    with begin(world.engine, None) as conn:
+        conn.execute(update(TargetRow).values(body_hash=hash_of(json.dumps(document).encode())))
+    assert world.outcome(document) == "ok", "the version that believed it goes on"
+    with begin(world.engine, None) as conn:
+        conn.execute(update(Setting).where(Setting.name.startswith("judged_")).values(value='{"version": "0.0.9"}'))
+    assert [world.outcome(document) for _ in range(2)] == ["failed", "failed"]
+    assert sentence in world.status.message
+    assert (world.outcome(), world.withdrawn) == ("ok", [])
+
+
 def test_a_foreign_list_of_regions_is_no_discovery(world: World) -> None:
     """An answer to GetRegion that calls itself by another action is asked again, and the last catalog stands in."""
     world.run()
@@ -476,6 +492,21 @@ def test_a_foreign_list_of_regions_is_no_discovery(world: World) -> None:
 
 def row(zone: str) -> Document:
     return {"Region": region_of(zone), "Zone": zone, "RegionId": zone_number(zone)}
+
+
+def test_the_last_place_that_is_selected_retires(world: World) -> None:
+    """Where all that is selected is listed no more, the third discovery retires it; then there is nothing to ask."""
+    world.options["zones"] = (HERE,)
+    world.run()
+    without = {"RetCode": 0, "Regions": [*map(row, ("hk-01", "sg-01"))]}
+    results = [world.run(regions=without) for _ in range(3)]
+    assert [(result.exit_code, result.summary.changes["target_retired"]) for result in results] == [
+        (0, 0), (0, 0), (4, 1)
+    ]  # fmt: skip
+    with pytest.raises(EmptySelection, match="matches none of the targets"):
+        world.run(regions=without)
+    assert world.status.outcome == "retired"
+    assert world.run().summary.changes["target_added"] == 1
 
 
 INCOMPLETE: Mapping[str, tuple[list[Any], Document]] = {

@@ -199,8 +199,8 @@ class ForgetfulJudge(CountingJudge):
         return super().objection(target, snapshot, last)
 
 
-@pytest.mark.parametrize("pages", [1, 2])
-def test_failed_once(engine: Engine, monkeypatch: pytest.MonkeyPatch, pages: int) -> None:
+@pytest.mark.parametrize("answers", [1, 2])
+def test_failed_once(engine: Engine, monkeypatch: pytest.MonkeyPatch, answers: int) -> None:
     """A target whose earlier answer has to do and cannot be read any more fails once, and answered once."""
     monkeypatch.setattr("crawler.crawl.reply_reader.ANSWERS_AT_ONCE", 1)
     diary = Diary(engine)
@@ -209,13 +209,13 @@ def test_failed_once(engine: Engine, monkeypatch: pytest.MonkeyPatch, pages: int
     asked_else = {**nothing, "Action": "GetRegionResponse", "ImageSet": [{"ImageId": "uimage-a"}]}
     diary.run(dict.fromkeys((other, ODD), TWO))
     _, recorder = diary.start([other, ODD])
-    assert recorder.judge([reply(other, nothing, diary.tick(), pages=pages)]) == [other]
-    if pages == 1:
+    assert recorder.judge([reply(other, nothing, diary.tick(), answers=answers)]) == [other]
+    if answers == 1:
         assert recorder.judge([reply(other, asked_else, diary.tick(), is_reask=True)]) == [other]
         judge.forgets = True
         second = [reply(other, asked_else, diary.tick(), is_reask=True), reply(ODD, {"uimage-a": "A"}, diary.tick())]
     else:
-        second = [reply(other, {"uimage-a": "CentOS 7.6"}, diary.tick(), is_reask=True, pages=pages)]
+        second = [reply(other, {"uimage-a": "CentOS 7.6"}, diary.tick(), is_reask=True, answers=answers)]
         judge.forgets = True
     recorder.judge(second)
 
@@ -223,6 +223,23 @@ def test_failed_once(engine: Engine, monkeypatch: pytest.MonkeyPatch, pages: int
     assert recorder.pending == len(second)
     recorder.commit()
     assert recorder.counters["failed"] == len(second)
+
+
+def test_each_failure_names_its_own_request(engine: Engine) -> None:
+    """Of targets that got the same answer each tells the request by which the provider finds its own."""
+    diary = Diary(engine)
+    answer = {**document(TWO), "Action": "GetRegionResponse"}
+    _, recorder = diary.start(ZONES)
+    for attempt in ("first", "second"):
+        replies = [
+            reply(where, answer, diary.tick(), is_reask=attempt == "second", request_uuid=f"{attempt} {where.zone}")
+            for where in ZONES
+        ]
+        recorder.judge(replies)
+    recorder.commit()
+
+    assert [failure.request_uuid for failure in failures(engine)] == [f"second {where.zone}" for where in ZONES]
+    assert len({failure.payload_id for failure in failures(engine)}) == 1
 
 
 # --- texts that no index was made for ---------------------------------------------------------------------------------

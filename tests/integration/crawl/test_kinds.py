@@ -131,6 +131,22 @@ def test_a_failed_cluster_ends_nothing(user: Driver) -> None:
     assert not good.changes
 
 
+@pytest.mark.parametrize("is_for_good", [False, True])
+def test_a_cluster_that_seems_empty(user: Driver, is_for_good: bool) -> None:
+    """Groups that the answer about their cluster lacks are gone where a second reading of all lacks them as well."""
+    there = {"node-group": {"hk": [cluster("blue"), cluster("green"), cluster("red")]}}
+    empty = {"action": "ListUK8SNodeGroup", "steps": 2, "cluster": "*-green", "body": '{"RetCode": 0}'}
+    faults = [empty if is_for_good else {**empty, "attempts": [1]}]
+    with run_in_thread(kinds_timeline(there, steps=[{}], faults=faults)) as cloud:
+        user.configure(account(cloud.url, kinds=["node-group"]))
+        user.run()
+        cloud.advance()
+        ran = user.run()
+
+    assert ran.targets == {"total": 1, "ok": 1}
+    assert ran.changes == ({"withdrawn": 1} if is_for_good else {})
+
+
 def test_states(user: Driver) -> None:
     """A State other than Available modifies an image, which is bootable no more and not withdrawn."""
     making = [uhost_image(number, **({"State": "Unavailable"} if number == 7 else {})) for number in range(250)]

@@ -199,6 +199,28 @@ def test_killed_run(engine: Engine) -> None:
     assert [failure.target for failure in summary.failures] == reached[4:]
 
 
+def test_killed_run_whose_clock_was_set_back(engine: Engine) -> None:
+    """It ends no sooner than it began, so that what it found is what is known of its targets last."""
+    diary = Diary(engine)
+    diary.run({HOME: ONE})
+    diary.now += PERIOD
+    began = diary.now
+    run_id, recorder = diary.start([HOME])
+    diary.now -= 2 * PERIOD
+    recorder.judge([diary.item(HOME, Refusal())])
+    recorder.commit()
+    diary.now = began + PERIOD
+
+    with begin(engine) as conn:
+        assert runs.recover(conn, [diary.account_id], diary.now) == [run_id]
+    assert shown(engine, run_id).finished_at == began
+    with read(engine) as conn:
+        assert [row.outcome for row in status.status(conn, now=diary.now)] == ["failed"]
+    diary.run({HOME: ONE})
+    with read(engine) as conn:
+        assert [row.outcome for row in status.status(conn, now=diary.now)] == ["ok"]
+
+
 def test_run_that_died_at_once(engine: Engine) -> None:
     """A run that recorded nothing observed nothing."""
     diary = Diary(engine)

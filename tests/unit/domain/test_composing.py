@@ -526,7 +526,7 @@ def test_a_refusal_that_ends_a_list_counts_as_a_page() -> None:
     assert composition.take(json.dumps(page(records(100), None)).encode()) is None
 
     assert isinstance(composition.refused(beyond()), bytes)
-    assert composition.pages == 2
+    assert composition.answers == 2
 
 
 def test_trouble_at_the_end_is_no_end() -> None:
@@ -603,7 +603,7 @@ def test_an_action_that_is_named() -> None:
 
     body = b'{"RetCode":0,"ACTION":"describeAvailableInstanceTypes","AvailableInstanceTypes":[{"Name":"A"}]}'
     assert composition.take(body) == body
-    assert composition.pages == 1
+    assert composition.answers == 1
 
 
 @pytest.mark.parametrize("stated", [b'""', b'" "', b"null"])
