@@ -106,10 +106,11 @@ def merged(rows: Iterable[Listed], zones: Iterable[ZoneState]) -> list[Listed]:
         if other is None:
             found[key] = row
             continue
-        reason = row.reason and other.reason and (reasons[row.place] or other.reason)
+        # of several reasons, and spellings, always the same: databases give the rows in any order
+        reason = row.reason and other.reason and (reasons[row.place] or min(row.reason, other.reason))
         unusable = _unusable_for_all(row, other) if row.unusable or other.unusable else ""
-        since = min(row.present_since, other.present_since)
-        found[key] = other._replace(reason=reason, present_since=since, unusable=unusable)
+        since, name = min(row.present_since, other.present_since), max(row.image_name, other.image_name)
+        found[key] = other._replace(image_name=name, reason=reason, present_since=since, unusable=unusable)
     return sorted(found.values(), key=_ORDER)
 
 

@@ -26,8 +26,8 @@ class WhereRow(JsonRow):
     #: None where the name was never listed.
     image_set: str | None
     image_name: str
-    #: The open id that came last, of those that can be used where any can; the last known one where none is open; None
-    #: where none ever was.
+    #: The open id that came last, of those not on hold where there are such, and of these that can be used; the
+    #: last known one where none is open; None where none ever was.
     image_id: str | None
     state: WhereState
     #: Since when the state is so: the start of the unbroken presence, the withdrawal, or when it became unknown.
@@ -52,7 +52,7 @@ class WhereRow(JsonRow):
     #: that has no states.
     image_state: str | None = None
     bootable: bool | None = None
-    #: Those of `also_open` that cannot be used, each with its state.
+    #: Those of `also_open` that cannot be used, each with its state, and those that are on hold.
     not_to_use: Mapping[str, str] = field(default_factory=dict, metadata=NOT_IN_JSON)
 
 
@@ -112,7 +112,8 @@ def where(
                     group,
                     here[group],
                     found[target][group],
-                    _with_hold(known, here[group], holds, target, group, at),
+                    known,
+                    _on_hold(known, here[group], holds, target, group, at),
                     firsts[group],
                     newer,
                 )
@@ -152,29 +153,24 @@ def _unbroken_since(spans: Iterable[tuple[datetime, datetime | None]]) -> dateti
     return begin
 
 
-def _with_hold(
+def _on_hold(
     known: Knowledge,
     ids: Sequence[_Id],
     holds: Mapping[tuple[Target, ImageKey], Sequence[Gap]],
     target: Target,
     group: _Group,
     at: datetime,
-) -> Knowledge:
-    """
-    Return what is *known* of a target for the images of a *group*: a hold on all that are open makes them unknown.
-    """
+) -> dict[str, datetime]:
+    """Return those of the open *ids* that are on hold, each since when; none where the target is asked no more."""
     if known.reason in ABSENT:
-        return known
-    held_since: list[datetime] = []
-    opened = [entry.image_id for entry in ids if entry.valid_to is None]
-    for image_id in opened:
-        spans = holds.get((target, ImageKey(group.image_set, image_id)), ())
-        held_since += [gap.unknown_from for gap in spans if gap.unknown_from <= at < (gap.unknown_to or END_OF_TIME)][
-            :1
-        ]
-    if not opened or len(held_since) < len(opened):
-        return known
-    return Knowledge(reason="held", since=max(held_since), observed_at=known.observed_at)
+        return {}
+    return {
+        entry.image_id: gap.unknown_from
+        for entry in ids
+        if entry.valid_to is None
+        for gap in holds.get((target, ImageKey(group.image_set, entry.image_id)), ())
+        if gap.unknown_from <= at < (gap.unknown_to or END_OF_TIME)
+    }
 
 
 def _row(
@@ -183,11 +179,15 @@ def _row(
     ids: Sequence[_Id],
     stays: Sequence[Stay],
     known: Knowledge,
+    held: Mapping[str, datetime],
     first: tuple[datetime, bool],
     newer: Mapping[tuple[_Group, str], str],
 ) -> WhereRow:
     opened = [entry for entry in ids if entry.valid_to is None]
-    to_use = [entry for entry in opened if entry.bootable is not False] or opened
+    if opened and len(held) == len(opened):  # else one beside them is surely there
+        known = Knowledge(reason="held", since=max(held.values()), observed_at=known.observed_at)
+    sure = [entry for entry in opened if entry.image_id not in held] or opened
+    to_use = [entry for entry in sure if entry.bootable is not False] or sure
     current = (newest(to_use) or sorted(ids, key=lambda entry: (entry.valid_to or END_OF_TIME, entry.present_since)))[
         -1
     ]
@@ -223,9 +223,9 @@ def _row(
         image_state=current.image_state,
         bootable=current.bootable,
         not_to_use={
-            entry.image_id: entry.image_state or ""
+            entry.image_id: "held" if entry.image_id in held else entry.image_state or ""
             for entry in opened
-            if entry is not current and entry.bootable is False
+            if entry is not current and (entry.image_id in held or entry.bootable is False)
         },
     )
 

@@ -75,9 +75,11 @@ def _where_row(spot: Spot, past: Past, spans: list[Span], at: datetime) -> Row:
     ends = {id(span): span.valid_to if span.valid_to and span.valid_to <= at else None for span in spans}
     opened = [span for span in spans if ends[id(span)] is None]
     held = [held_since(past, span.key, at) for span in opened]
-    is_held = bool(opened) and all(held) and not away_at(past, at)
+    is_asked = not away_at(past, at)
+    is_held = bool(opened) and all(held) and is_asked
     reason = "held" if is_held else reason_at(past, at)
-    last = _newest_id(spans, opened, ends)
+    sure = [span for span, since in zip(opened, held, strict=True) if not (since and is_asked)]
+    last = _newest_id(spans, sure or opened, ends)
     state = "unknown" if reason else "present" if opened else "withdrawn"
     since: Any = {"present": _unbroken(spans, ends), "withdrawn": max((e for e in ends.values() if e), default=None)}
     if state == "unknown":
@@ -113,7 +115,7 @@ def _own(spans: list[Span], image_id: str) -> list[Span]:
 
 
 def _newest_id(spans: list[Span], opened: list[Span], ends: _Ends) -> str:
-    """Return the open id that came last; where none is open, the one that was there last."""
+    """Return the id that came last of those *opened*; where there is none, the one that was there last."""
     if opened:
         return _by_age(spans, opened)[-1]
     last = max(end for end in ends.values() if end)

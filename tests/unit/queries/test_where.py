@@ -128,6 +128,26 @@ def test_held() -> None:
     assert ask(stay("uimage-a", 0), holds=holds, known=retired)[0].reason == "retired"
 
 
+def test_the_newest_is_held() -> None:
+    """An id on hold is not the one that a name has while one beside it is surely there; it is told as open too."""
+    hold = [Gap(unknown_from=NOW - DAY, unknown_to=None, reason="held")]
+    stays = stay("uimage-a", 0), stay("uimage-b", 3)
+    held = {(HOME, ImageKey("ImageSet", "uimage-b")): hold}
+
+    def told(**more: Any) -> tuple[Any, ...]:
+        (row,) = ask(*stays, **more)
+        return row.state, row.reason, row.image_id, row.id_since, row.also_open, row.not_to_use
+
+    day = START + 3 * DAY
+    assert told() == ("present", None, "uimage-b", day, ("uimage-a",), {})
+    assert told(holds=held) == ("present", None, "uimage-a", START, ("uimage-b",), {"uimage-b": "held"})
+    both = {**held, (HOME, ImageKey("ImageSet", "uimage-a")): hold}
+    assert told(holds=both)[:3] == ("unknown", "held", "uimage-b")
+    assert told(holds=held, known={HOME: BADLY})[:3] == ("unknown", "failed", "uimage-a")
+    retired = Knowledge(reason="retired", since=START, observed_at=START)
+    assert told(holds=held, known={HOME: retired})[:3] == ("unknown", "retired", "uimage-b")
+
+
 def test_who_has_the_older_id() -> None:
     """Told are ids still open beside the newest, and the newest elsewhere of an id that was replaced there."""
     rows = ask(
