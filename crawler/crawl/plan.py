@@ -171,11 +171,7 @@ def reconcile_all(
     restriction: Selection | None,
     found_matrices: Mapping[str, OfferedMatrix | None],
 ) -> dict[str, Reconciliation]:
-    """
-    Return what each account's catalog means; raise EmptySelection when there are catalogs and none has a target.
-
-    That the last ones retire is for a run to record, which asks nothing then.
-    """
+    """Return what each account's catalog means; raise EmptySelection when there are catalogs and none has a target."""
     found = {}
     for account in settings.accounts:
         survey = surveys[account.name]
@@ -189,9 +185,7 @@ def reconcile_all(
             restricted_to=restriction,
             assigned_before=past[account.name].assigned,
         )
-    if not any(rec.asked or rec.retired for rec in found.values()) and all(
-        survey.catalog for survey in surveys.values()
-    ):
+    if not any(rec.asked for rec in found.values()) and all(survey.catalog for survey in surveys.values()):
         if restriction is None:
             empty = (
                 "The selection of the configuration matches none of the targets in the catalog; widen projects, "

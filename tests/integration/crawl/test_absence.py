@@ -21,7 +21,6 @@ from crawler.db.schema import OutcomeSpan, Setting, TargetRow
 from crawler.domain.objections import TOLERATED, Tolerable
 from crawler.domain.rows import HoldRow
 from crawler.emulator import EmulatorServer, run_in_thread
-from crawler.errors import EmptySelection
 from crawler.queries import changes, holds
 from crawler.queries import status as queries_status
 from crawler.web.answers import answer_schemas
@@ -492,21 +491,6 @@ def test_a_foreign_list_of_regions_is_no_discovery(world: World) -> None:
 
 def row(zone: str) -> Document:
     return {"Region": region_of(zone), "Zone": zone, "RegionId": zone_number(zone)}
-
-
-def test_the_last_place_that_is_selected_retires(world: World) -> None:
-    """Where all that is selected is listed no more, the third discovery retires it; then there is nothing to ask."""
-    world.options["zones"] = (HERE,)
-    world.run()
-    without = {"RetCode": 0, "Regions": [*map(row, ("hk-01", "sg-01"))]}
-    results = [world.run(regions=without) for _ in range(3)]
-    assert [(result.exit_code, result.summary.changes["target_retired"]) for result in results] == [
-        (0, 0), (0, 0), (4, 1)
-    ]  # fmt: skip
-    with pytest.raises(EmptySelection, match="matches none of the targets"):
-        world.run(regions=without)
-    assert world.status.outcome == "retired"
-    assert world.run().summary.changes["target_added"] == 1
 
 
 INCOMPLETE: Mapping[str, tuple[list[Any], Document]] = {
