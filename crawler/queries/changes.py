@@ -102,24 +102,13 @@ def changes(
             is_elsewhere = target_ids is not None and target_id not in target_ids
             if is_elsewhere or (event == SCHEMA and not (events or with_schema)):
                 continue
-            if not (wants_all or _is_wanted(filters, image_set, image_id, name, fields)):
+            if not wants_all and not filters.wants_image(image_set, image_id, name):
                 continue
             # by position: with words a row would take twice as long
             yield ChangeRow(
                 number, run_id, targets[target_id], event, image_set, image_id, name, read_json(fields) or {},
                 counterpart, not_before, observed_at, recorded_at,
             )  # fmt: skip
-
-
-def _is_wanted(
-    filters: Filters, image_set: str | None, image_id: str | None, name: str | None, fields: str | None
-) -> bool:
-    """Return whether an image is wanted by its name, or by the one that a change of these *fields* took from it."""
-    if filters.wants_image(image_set, image_id, name):
-        return True
-    if image_id is None or fields is None or '"image_name"' not in fields:
-        return False
-    return any(filters.wants_image(image_set, image_id, one) for one in read_json(fields).get("image_name", ()))
 
 
 def _is_at(chosen: Sequence[ChosenTarget], filters: Filters) -> list[ColumnElement[bool]]:

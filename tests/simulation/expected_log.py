@@ -61,8 +61,7 @@ def expected_changes(
 
 def _is_wanted(selection: Selection, change: Expected) -> bool:
     image_set, image_id = change.key or (None, None)
-    # a change of a name is one of either
-    return wants_image(selection, image_set, image_id, [change.name, *change.fields.get("image_name", [])])
+    return wants_image(selection, image_set, image_id, [change.name])
 
 
 def change_row(change: Expected) -> Row:

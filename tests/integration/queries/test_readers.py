@@ -228,25 +228,6 @@ def test_changes(engine: Engine) -> None:
     assert {change.event for change in by_id} == {"appeared"}
 
 
-def test_changes_of_a_name_that_is_lost(engine: Engine) -> None:
-    """A change of a name is one of either name, as it is to mails and feeds, and is left out with both alone."""
-    diary = Diary(engine)
-    for name in ("Ubuntu 20.04", "Old Ubuntu", {"ImageName": "Old Ubuntu", "NotSupportGPU": True}):
-        diary.run({TARGETS[0]: {"uimage-a": name, "uimage-b": "image_name"}})
-    diary.run({TARGETS[0]: {"uimage-a": {"ImageName": "Old Ubuntu", "NotSupportGPU": False}, "uimage-b": "image_name"}})
-
-    def told(*names: str, **more: Any) -> list[list[str]]:
-        with read(engine) as conn:
-            found = changes.changes(conn, filters=Filters(name=names, **more))
-            return [list(change.fields) for change in found]
-
-    assert told() == told("*") == [["image_name"], ["gpu"]]
-    assert told("ubuntu  20.04") == told("Ubuntu*", image_id=("uimage-a",)) == [["image_name"]]
-    assert told("Old Ubuntu") == told("!Ubuntu*") == [["image_name"], ["gpu"]]
-    assert told("!Old*") == [["image_name"]]
-    assert told("!*Ubuntu*") == told("Ubuntu*", image_id=("uimage-b",)) == []
-
-
 def test_changes_of_targets_fit_no_image(engine: Engine) -> None:
     """A change of a target as such is left out as soon as images are asked for."""
     assert not Filters(name=("*",)).wants_image(None, None, None)
