@@ -83,9 +83,10 @@ class Selection:
         return any_fits("project", (project.project_id, project.name or project.project_id), named)
 
     def wants_default(self, catalog: Catalog) -> bool:
-        """Return whether the default project is to be asked without a ProjectId, and not by its id anyway."""
+        """Return whether the default project is to be asked without a ProjectId, and not as one of the list anyway."""
         return DEFAULT_PROJECT in self.projects and not any(
-            project.is_default and self.wants_project(project) for project in catalog.projects
+            (project.is_default or project.project_id == DEFAULT_PROJECT) and self.wants_project(project)
+            for project in catalog.projects
         )
 
     def wants_place(self, place: Place) -> bool:
@@ -158,7 +159,7 @@ def expand(catalog: Catalog, selection: Selection) -> Iterator[tuple[Target, str
         pairs = (pair for pair in catalog.assigned if pair[0] in projects and pair[1] in places)
     else:
         nameless = (Project(DEFAULT_PROJECT),) if selection.wants_default(catalog) else ()
-        pairs = product(dict.fromkeys((*projects, *nameless)), places)
+        pairs = product((*projects, *nameless), places)
     questions = sorted(
         {(kind, variant) for kind in selection.kinds for variant in selection.variants} - selection.unfit
     )

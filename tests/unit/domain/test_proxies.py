@@ -64,6 +64,7 @@ def test_environment() -> None:
     assert found("http://api.example.com/", HTTP_PROXY="proxy.example.com:3128") == PROXY
     assert found(https_proxy=PROXY, HTTPS_PROXY="http://other.example.com:1") == PROXY
     assert found(https_proxy="", HTTPS_PROXY=PROXY) is None
+    assert found(https_proxy=" ", HTTPS_PROXY=PROXY) is None
     assert str(proxy_for(URL, "env", (), {"HTTPS_PROXY": PROXY})) == f"{PROXY} ($HTTPS_PROXY)"
     with pytest.raises(ValueError, match="whose HTTPS_PROXY names a proxy that is spoken to over socks5h"):
         found(HTTPS_PROXY="socks5h://me:secret12@proxy.example.com")

@@ -354,6 +354,15 @@ def test_default_where_no_row_says_which_it_is() -> None:
     assert asked_projects("*", "default", listed=(Project("org-a"),)) == ["default", "org-a"]
 
 
+@pytest.mark.parametrize("name", ["", "Lab"])
+def test_default_that_is_listed_by_this_word(name: str) -> None:
+    """A project that the catalog itself calls `default` is that one, and asked once, whatever its name."""
+    listed = (Project("default", name), Project("org-a"))
+    assert asked_projects("default", listed=listed) == ["default"]
+    assert asked_projects("*", "default", listed=listed) == ["default", "org-a"]
+    assert asked_projects("org-a", listed=listed) == ["org-a"]
+
+
 def test_regions_as_a_whole() -> None:
     """A kind that is asked per region has one target for each region with a wanted place, and no zone."""
     listed = Catalog(
