@@ -63,10 +63,9 @@ class PinnedImages:
             known = rows.get(image.target)
             if known is None or known.state != "present":
                 rows[image.target] = image
-            name = image.image_name
-            if name and not image.unusable:
-                key = (image.target, image.image_set, normalise_name(name))
-                named.setdefault(key, []).append(image)
+            name = normalise_name(image.image_name)
+            if name and not image.unusable:  # one of blanks is none
+                named.setdefault((image.target, image.image_set, name), []).append(image)
         self._latest: Mapping[tuple[Target, str, str], Sequence[ImageRow]] = {
             key: newest(rows) for key, rows in named.items()
         }

@@ -217,7 +217,9 @@ def cell_of(rows: Sequence[Listed], zone: ZoneState, gone: datetime | None, word
         if gone is not None:
             return Cell((), "withdrawn", f"{words('withdrawn')}{words.comma}{words('gone_since', at=words.at(gone))}")
         return Cell((), "none", "")
-    latest = {row.image_id for row in newest([row for row in rows if not row.unusable])}
+    usable = [row for row in rows if not row.unusable]
+    # of images without a name none takes the place of another
+    latest = {row.image_id for row in (newest(usable) if rows[0].name_key else usable)}
     ordered = sorted(rows, key=lambda row: (row.image_id not in latest, -row.present_since.timestamp(), row.image_id))
     images = [_image(row, is_newest=row.image_id in latest, words=words) for row in ordered]
     return Cell(images, images[0].state, "")

@@ -64,6 +64,15 @@ def test_superseded() -> None:
     assert (both.state, both.successors, both.successor) == ("superseded", ("b", "b2"), None)
 
 
+@pytest.mark.parametrize("name", ["", "  "])
+def test_without_a_name(name: str) -> None:
+    """Nothing takes the place of an image without a name, nor one of blanks, and such a one takes nobody's."""
+    old, new, last = image("a", name, came=100), image("b", "  ", came=50), stay("a", name)
+
+    assert standing("a", old, new) == PinStanding(state="ok", image=old)
+    assert standing("a", new, stays=(last,)) == PinStanding(state="missing", stay=last)
+
+
 @pytest.mark.parametrize(
     ("has_gpu", "had_gpu", "wanted", "state"),
     [

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from crawler.queries.overview import ListedName
-from crawler.web.now_page import Matrix, names_in
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from crawler.domain.models import normalise_name
+from crawler.queries.overview import Listed, ListedName, ZoneState
+from crawler.queries.publish import RegionZone
+from crawler.web.now_page import Matrix, cell_of, names_in
+from crawler.web.wording import wording
 
 
 def test_names_as_people_count() -> None:
@@ -25,3 +31,21 @@ def test_the_way_through_many_pages() -> None:
     assert near(2, 4) == [1, 2, 3, 4]
     assert near(40, 75) == [1, 0, 37, 38, 39, 40, 41, 42, 43, 0, 75]
     assert near(75, 75) == [1, 0, 72, 73, 74, 75]
+
+
+def test_what_has_no_name_supersedes_nothing() -> None:
+    """Of the images of a name that a zone lists the newest supersedes the others; one without is its own."""
+    place, came = RegionZone("hk", "hk-02"), datetime(2026, 6, 1, tzinfo=UTC)
+    zone = ZoneState(place=place, reason=None, since=None, observed_at=came, message="", targets=1, known=1)
+
+    def states(name: str) -> list[tuple[str, str]]:
+        key = normalise_name(name)
+        rows = [
+            Listed(place, "ImageSet", key, name, image_id, came + timedelta(days=days), None)
+            for days, image_id in enumerate(("uimage-a", "uimage-b"))
+        ]
+        cell = cell_of(rows, zone, None, wording("en", ZoneInfo("UTC"), came))
+        return [(image.image_id, image.state) for image in cell.images]
+
+    assert states("Mint") == [("uimage-b", "present"), ("uimage-a", "older")]
+    assert states("") == states("  ") == [("uimage-b", "present"), ("uimage-a", "present")]
