@@ -6,6 +6,7 @@ Every function takes a connection inside `read(engine)`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -424,26 +425,30 @@ def held_spans(
     """
     Return when it was not known in a zone, however well that was, whether images of a name were there.
 
-    Those are images that were *ever* on hold, or last listed by a target that is not *asked* any more, and it was not
-    known while none of the targets *chosen* that ever listed one was known, or had believed that it is gone.
+    Those are images that were *ever* on hold, last listed by a target that is not *asked* any more, or only ever by one
+    of several, and it was not known while none of the targets *chosen* that ever listed one was known, or had believed
+    that it is gone.
     """
     targets = {choice.target_id: choice for choice in chosen}
+    places = {target_id: place_of(choice.target) for target_id, choice in targets.items()}
     image_ids = ever.intersection(map(itemgetter(2), past.versions.values()))
     every = queries_gaps.holds(conn, targets, image_ids) if image_ids else {}
     held = {place: spans for place, own in every.items() if (spans := clip(own, since, until))}
-    listing: dict[tuple[RegionZone, ImageKey], set[int]] = {
-        (place_of(targets[target_id].target), key): set() for target_id, key in held
-    }
+    listing: dict[tuple[RegionZone, ImageKey], set[int]] = {(places[target_id], key): set() for target_id, key in held}
     absent = targets.keys() - asked
     for target_id, version_id, _, _, ends, _ in past.intervals if absent else ():
         if ends == _END and target_id in absent:
             image_set, _, image_id = past.versions[version_id]
-            listing[place_of(targets[target_id].target), ImageKey(image_set, image_id)] = set()
+            listing[places[target_id], ImageKey(image_set, image_id)] = set()
+    seen = Counter(places[one.target_id] for one in chosen if one.target_id in asked and one.baseline_run_id)
+    shared = {target_id: place for target_id, place in places.items() if seen[place] > 1}
+    for image in _listed_alone(past, shared):
+        listing[image] = set()
     in_doubt = {key.image_id for _, key in listing}
     versions = {number: ImageKey(one[0], one[2]) for number, one in past.versions.items() if one[2] in in_doubt}
     for target_id, version_id, *_ in past.intervals if versions else ():
         if version_id in versions and target_id in targets:
-            place = (place_of(targets[target_id].target), versions[version_id])
+            place = (places[target_id], versions[version_id])
             if place in listing:
                 listing[place].add(target_id)
     those = [targets[target_id] for target_id in sorted(set().union(*listing.values()))]
@@ -459,6 +464,18 @@ def held_spans(
         for (place, key), target_ids in listing.items()
         if target_ids
     }
+
+
+def _listed_alone(past: NamePast, places: Mapping[int, RegionZone]) -> Iterator[tuple[RegionZone, ImageKey]]:
+    """Yield the images that one of the targets in each of *places* ever listed, and no other there."""
+    keys = {number: ImageKey(one[0], one[2]) for number, one in past.versions.items()}
+    listers: dict[tuple[RegionZone, ImageKey], int] = {}
+    for target_id, version_id in map(itemgetter(0, 1), past.intervals if places else ()):
+        if target_id in places:
+            image = (places[target_id], keys[version_id])
+            if listers.setdefault(image, target_id) != target_id:
+                listers[image] = 0
+    return (image for image, target_id in listers.items() if target_id)
 
 
 def _gaps_of(
