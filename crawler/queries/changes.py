@@ -75,7 +75,7 @@ def changes(
     parameters: dict[str, Any] = {}
     ids: Sequence[str] | None = filters.image_id
     if not ids or any(map(is_glob, ids)):
-        is_worth_it = (filters.name or ids) and _is_long(conn, since, after)
+        is_worth_it = (filters.name or ids) and _is_long(conn, since, until, after)
         ids = images_wanted(conn, filters) if is_worth_it else None
     if ids is not None:
         narrowing.append(among_too(ChangeLog.image_id, "ids"))
@@ -118,15 +118,19 @@ def _is_at(chosen: Sequence[ChosenTarget], filters: Filters) -> list[ColumnEleme
     return [ChangeLog.account_id.in_(sorted({choice.account_id for choice in chosen}))] if filters.account else []
 
 
-def _is_long(conn: Connection, since: datetime | None, after: int | None) -> bool:
-    """Return whether so much was recorded *since*, or *after*, that it is worth looking up which images are wanted."""
+def _is_long(conn: Connection, since: datetime | None, until: datetime | None, after: int | None) -> bool:
+    """Return whether so much was recorded in that time that it is worth looking up which images are wanted."""
     if begins_at(conn) is not None:
         return False  # a change may have outlived what was known of its image
-    first = after or 0
+    first, last = after or 0, LARGEST_ID
     if since is not None:
         begun = select(ChangeLog.id).where(ChangeLog.recorded_at >= since).order_by(ChangeLog.recorded_at, ChangeLog.id)
         first = max(first, conn.scalar(begun.limit(written(1))) or LARGEST_ID)
-    return changelog.last_change(conn) - first > MANY
+    if until is not None:
+        ended = select(ChangeLog.id).where(ChangeLog.recorded_at < until)
+        ended = ended.order_by(ChangeLog.recorded_at.desc(), ChangeLog.id.desc())
+        last = conn.scalar(ended.limit(written(1))) or 0
+    return min(last, changelog.last_change(conn)) - first > MANY
 
 
 def _in_portions(

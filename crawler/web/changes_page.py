@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from itertools import chain, repeat
 from typing import Literal, NamedTuple
 
@@ -24,8 +24,13 @@ from crawler.web.wording import Wording
 STRIP_DAYS = 91
 #: Lines of one page.
 MOST_LINES = 80
+#: Days of one page.
+MOST_DAYS = 31
 #: Changes that are folded, the newest: what is beyond is a flood, told by the commands.
 MOST_CHANGES = 5_000
+_DAY = timedelta(days=1)
+#: How far back more changes are looked for at once.
+_FURTHEST = timedelta(days=64)
 _LIMITS = LineLimits(rows=MOST_LINES, details=8, items=20)
 
 LineTone = Literal["bad", "warn", "good", "plain"]
@@ -109,6 +114,41 @@ def newest(rows: Iterable[ChangeRow]) -> FoundChanges:
     found = deque(rows, MOST_CHANGES + 1)
     is_cut = len(found) > MOST_CHANGES
     return FoundChanges(list(found)[is_cut:], is_cut)
+
+
+class Reading(NamedTuple):
+    """How changes are read."""
+
+    #: When the last one before a moment was recorded, whichever are asked for.
+    last: Callable[[datetime], datetime | None]
+    #: Those of a day that are asked for, in at most so many lines.
+    of_day: Callable[[date, int], ChangeDay]
+    #: Those between two moments that are asked for.
+    found: Callable[[datetime, datetime], FoundChanges]
+    #: When a day begins and ends.
+    bounds: Callable[[date], tuple[datetime, datetime]]
+
+
+def latest_days(until: datetime, zone: tzinfo, reading: Reading) -> list[ChangeDay]:
+    """Return the last days of a *zone* before *until* with changes that are asked for: as many as make a page."""
+    days: list[ChangeDay] = []
+    room, reach = MOST_LINES, _DAY
+    while room > 0 and len(days) < MOST_DAYS and (last := reading.last(until)) is not None:
+        day = last.astimezone(zone).date()
+        until, _ = reading.bounds(day)
+        found = reading.of_day(day, room)
+        if found.lines:
+            days.append(found)
+            room -= len(found.lines)
+            reach = _DAY
+            continue
+        # where little fits what is asked for, further and further back: else each of a thousand days would be read
+        rows = reading.found(until - reach, until).rows
+        until -= reach
+        if rows:
+            _, until = reading.bounds(max(row.recorded_at for row in rows).astimezone(zone).date())
+        reach = min(2 * reach, _FURTHEST)
+    return days
 
 
 def once_for_each_zone(rows: Iterable[ChangeRow], before: Iterable[ChangeRow] = ()) -> Iterator[ChangeRow]:

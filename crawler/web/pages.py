@@ -534,19 +534,8 @@ class _Page:
 
     def _latest_days(self) -> list[changes_page.ChangeDay]:
         """Return the last days with changes: as many as make a page."""
-        days: list[changes_page.ChangeDay] = []
-        room, until = changes_page.MOST_LINES, self._until()
-        while room > 0 and len(days) < 31:
-            last = self._last_change(until)
-            if last is None:
-                break
-            day = last.astimezone(self.pages.zone).date()
-            until, _ = self._bounds(day)
-            found = self._changes_of(day, room)
-            if found.lines:
-                days.append(found)
-                room -= len(found.lines)
-        return days
+        reading = changes_page.Reading(self._last_change, self._changes_of, self._found, self._bounds)
+        return changes_page.latest_days(self._until(), self.pages.zone, reading)
 
     def _until(self) -> datetime:
         text = self.query.get("before", "")

@@ -228,6 +228,25 @@ def test_changes(engine: Engine) -> None:
     assert {change.event for change in by_id} == {"appeared"}
 
 
+def test_images_are_looked_up_for_a_long_time(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which images a name fits is looked up where much was recorded in the time asked for, whatever came later."""
+    monkeypatch.setattr("crawler.queries.changes.MANY", 3)
+    diary = Diary(engine)
+    for number in range(6):
+        diary.run({TARGETS[0]: {"uimage-x": "Debian 12", f"uimage-{number}": f"New {number}"}})
+    with read(engine) as conn:
+        moments = sorted({change.recorded_at for change in changes.changes(conn)})
+
+    def asked(since: datetime | None, until: datetime | None) -> tuple[list[str], bool]:
+        with read(engine) as conn, statements(engine) as every:
+            found = [str(row.event) for row in changes.changes(conn, since, until, filters=Filters(name=("New 1",)))]
+        return found, any("SELECT DISTINCT image_versions.image_id" in sql for sql, _ in every)
+
+    assert asked(None, None) == asked(moments[0], None) == (["appeared", "withdrawn"], True)
+    assert asked(moments[0], moments[1]) == asked(None, moments[1]) == (["appeared"], False)
+    assert asked(moments[-1], END_OF_TIME) == ([], False)
+
+
 def test_changes_of_targets_fit_no_image(engine: Engine) -> None:
     """A change of a target as such is left out as soon as images are asked for."""
     assert not Filters(name=("*",)).wants_image(None, None, None)

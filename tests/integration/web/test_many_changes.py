@@ -10,8 +10,10 @@ import pytest
 from sqlalchemy import Engine
 
 from crawler.db.engine import read
+from crawler.domain.guard import GuardPolicy
 from crawler.web.pages import PageRequest, Pages
 from tests.support.diary import START, Diary, target
+from tests.support.plans import executed
 from tests.support.web import SHANGHAI, STALE
 
 HERE = target("hk-02")
@@ -71,3 +73,27 @@ def test_a_flood(engine: Engine, is_private: bool, monkeypatch: pytest.MonkeyPat
     assert set(told("", whole)) == set(told("changes", whole)) == {"Mint"}
     assert told("", 4) == ["Too much changed"]
     assert told("changes", 4) == ["Only the newest 4 changes of this day were looked at"]
+
+
+def test_a_name_that_changes_rarely(engine: Engine) -> None:
+    """The page of changes finds the days of a name among many others without reading each of these by itself."""
+    diary = Diary(engine, policy=GuardPolicy(confirmations=0))
+    listed = {"uimage-x": "CentOS 7.6"}
+    for day in range(90):
+        rare = {f"uimage-m{day}": "Mint"} if day in (3, 30, 31, 89) else {}
+        diary.run({HERE: {**listed, f"uimage-{day}": f"Image {day}", **rare}}, at=START + timedelta(days=day))
+
+    def told(**query: str) -> tuple[list[str], int]:
+        pages = Pages(zone=SHANGHAI, stale_after=STALE, clock=lambda: diary.now, is_live=True)
+        with read(diary.engine) as conn, executed(diary.engine) as asked:
+            html = pages.html(conn, PageRequest(page="changes", query=query))
+        return re.findall(r"<h2><a [^>]*>([\d-]+)<", html), len(asked)
+
+    def days(*numbers: int) -> list[str]:
+        return [(START + timedelta(days=number)).date().isoformat() for number in numbers]
+
+    assert told()[0] == days(*range(89, 58, -1))
+    found, count = told(name="Mint")
+    assert found == days(89, 32, 31, 30, 4, 3)
+    assert count < 450
+    assert told(name="Mint", before=days(31)[0])[0] == days(30, 4, 3)
