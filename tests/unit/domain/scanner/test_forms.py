@@ -166,7 +166,9 @@ MANIFESTS = "imageId: uimage-a\nzone: hk-02\n---\nimageId: uimage-b\nzone: hk-03
 )
 def test_zones_of_parts_of_scripts(text: str, zones: list[str]) -> None:
     """What a script does in a case of a zone is for that, and a here-document that names zones is read by itself."""
-    assert [zone for _, zone, _ in pinned(text, "a.sh")] == zones
+    pins = scan(text, "a.sh").pins
+    assert [pin.zone for pin in pins] == zones
+    assert all(text.startswith(pin.image_id, pin.at) for pin in pins)
     indented = "".join(f"    {line}\n" for line in text.replace("\t", "").splitlines())
     assert [zone for _, zone, _ in pinned(f"script: |\n{indented}", "a.yaml")] == zones
     assert [zone for _, zone, _ in pinned(json.dumps({"script": text}), "a.json")] == zones
