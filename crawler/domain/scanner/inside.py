@@ -20,7 +20,8 @@ from crawler.domain.scanner.yaml_tree import NoYaml, read_yaml
 _BEGINNING = re.compile(r"(?:\s*#[^\n]*\n|\s*---[^\n]*\n)*\s*(?:[\[{]|- |[\w\"'./-]+:(?:\s|$))")
 _INDENTATION = re.compile(r"\n( *)[^ \r\n]")
 _HERE_DOCUMENT = re.compile(
-    r"(?<!<)<<-?[ \t]*\\?(?P<quote>[\"']?)(?P<end>[A-Za-z_]\w*)(?P=quote)[^\n]*\n(?P<body>.*?)^[ \t]*(?P=end)[ \t\r]*$",
+    r"(?<!<)<<-?[ \t]*\\*(?P<quote>[\"']?)(?P<end>[A-Za-z_]\w*)\\*(?P=quote)[^\n]*\n"
+    r"(?P<body>.*?)^[ \t]*(?P=end)[ \t\r]*$",
     re.DOTALL | re.MULTILINE,
 )
 #: An ini file, whose first line beside comments is a section.

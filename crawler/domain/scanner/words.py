@@ -39,8 +39,9 @@ _ZONE = re.compile(r"[A-Za-z0-9]{1,20}(?:-[A-Za-z0-9]{1,20}){1,4}")
 _NUMBERED_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)*-[A-Za-z]{0,2}\d{1,2}")
 #: The element of a list, at the end of a path of JSON.
 _ELEMENT = re.compile(r"/(?:\d+|-)\Z")
-#: What stands between a key and its value, in assignments, members and options; the value may be a shell's default.
-_IS = r"""\\?["']?(?:\s*(?::{1,2}=|[?+]=|[:=])\s*|:[-=]|[ \t]+)\\?["']?(?:\$\{\w+:[-=])?"""
+#: What stands between a key and its value, in assignments, members and options; the value may have an anchor of YAML
+#: before it, or be a shell's default.
+_IS = r"""\\?["']?(?:\s*(?::{1,2}=|[?+]=|[:=])\s*|:[-=]|[ \t]+)(?:&\w[\w-]*[ \t]+)?\\?["']?(?:\$\{\w+:[-=])?"""
 _KEY_IN_TEXT = r"(?<![\w.\-])(?P<key>[\w.\-]*?[iI][mM][aA][gG][eE][_-]?[iI][dD][sS]?(?:\.\d+)?)"
 _TEST = r"""(?:(?<=\$)\w+\\?["']|(?:(?<=\[ \$)|(?<=test \$))\w+)\s*="""
 #: A variable of a shell that is only compared, as in `[ "$ZONE" = hk-02 ]`: what stands there is no value of it.

@@ -29,6 +29,12 @@ SHELL = "ZONE=hk-02\nIMAGE_ID=uimage-a\n"
         (SHELL, ["a.sh", "a.bash", ".env", ".envrc", "Jenkinsfile", "", "a.SH"], ""),
         ('m = {\n  zone = "hk-02"\n  image_id = "uimage-a"\n}\n', ["a.tf", "", "notes.txt"], "m.image_id"),
         ('module "m" {\n  zone="hk-02"\n  image_id="uimage-a"\n}\n', ["a.tf", "", "notes.txt"], "module.m"),
+        # a list of lists is no section
+        (
+            'module "m" {\n  x = [\n    [a]\n  ]\n  zone = "hk-02"\n  image_id = "uimage-a"\n}\n',
+            ["a.tf", "", "notes"],
+            "module.m",
+        ),
         # what looks like YAML is none in a script, and without a member no line divides documents
         (f"#!/usr/bin/boot\n{YAML}", ["boot", ""], ""),
         ("ZONE=hk-02\n---\nIMAGE_ID=uimage-a\n", ["boot", ""], ""),
@@ -146,6 +152,12 @@ MANIFESTS = "imageId: uimage-a\nzone: hk-02\n---\nimageId: uimage-b\nzone: hk-03
         ("ZONE=hk-04\ncat <<EOF\nimageId: uimage-a\nzone: $ZONE\nEOF\n", ["hk-04"]),
         ("ZONE=hk-04\ncat <<EOF\nimageId: uimage-a\nEOF\n", ["hk-04"]),
         (CASE.replace("hk-02)", "XX-02)"), ["XX-02", "hk-03"]),
+        (CASE.replace("uimage-a ;;", "uimage-a ;&"), ["hk-02", "hk-03"]),
+        (CASE.replace("uimage-a ;;", "uimage-a ;;&"), ["hk-02", "hk-03"]),
+        # a word that is read in, and no document
+        ("ZONE=hk-04\ncat <<<EOF\nimageId: uimage-a\nzone: hk-02\nEOF\n", ["hk-04"]),
+        ('ZONE=hk-04\ncat <<"EOF"\nimageId: uimage-a\nzone: hk-02\nEOF\n', ["hk-02"]),
+        ("ZONE=hk-04\ncat <<\\EOF\nimageId: uimage-a\nzone: hk-02\nEOF\n", ["hk-02"]),
         (
             f"cat <<A\n{MANIFESTS}A\nIMAGE_ID=uimage-c\nZONE=hk-04\ncat <<B\n{MANIFESTS}B\n",
             ["hk-02", "hk-03", "hk-04", "hk-02", "hk-03"],
@@ -154,7 +166,9 @@ MANIFESTS = "imageId: uimage-a\nzone: hk-02\n---\nimageId: uimage-b\nzone: hk-03
 )
 def test_zones_of_parts_of_scripts(text: str, zones: list[str]) -> None:
     """What a script does in a case of a zone is for that, and a here-document that names zones is read by itself."""
-    assert [zone for _, zone, _ in pinned(text, "a.sh")] == zones
+    pins = scan(text, "a.sh").pins
+    assert [pin.zone for pin in pins] == zones
+    assert all(text.startswith(pin.image_id, pin.at) for pin in pins)
     indented = "".join(f"    {line}\n" for line in text.replace("\t", "").splitlines())
     assert [zone for _, zone, _ in pinned(f"script: |\n{indented}", "a.yaml")] == zones
     assert [zone for _, zone, _ in pinned(json.dumps({"script": text}), "a.json")] == zones
@@ -176,11 +190,41 @@ def test_zones_of_parts_of_scripts(text: str, zones: list[str]) -> None:
         ("[a]\nh1 zone=hk-02 image_id=uimage-a\nh2 image_id=uimage-b zone=hk-03\n", ["hk-02", "hk-03"]),
         # one that is not told is no other zone
         ("[a]\nimage_id=uimage-a\n[b]\nZ=asia\nzone=$Z\n[c]\nzone=hk-02\n", ["hk-02"]),
+        # one for all is one
+        ("[all:vars]\nzone=hk-04\n[defaults]\nzone=hk-03\n[a]\nimage_id=uimage-a\n", [None]),
+        ("; image_id=uimage-z\n[a]\n ;zone=hk-04\nimage_id=uimage-a\nzone=hk-02\n[b]\nzone=hk-03\n", ["hk-02"]),
     ],
 )
 def test_sections(text: str, zones: list[str | None]) -> None:
     """A section of an ini file has its own zone, else that which the file says for all; `;` begins a comment."""
-    assert [zone for _, zone, _ in pinned(text, "hosts.ini")] == zones
+    scanned = scan(text, "hosts.ini")
+
+    assert [pin.zone for pin in scanned.pins] == zones
+    assert all(text.startswith(pin.image_id, pin.at) for pin in scanned.pins)
+    assert scanned.is_source
+
+
+def test_quotes_in_sections() -> None:
+    """What a section sets as TOML does has its key for an address; what it sets as a shell does has none."""
+    assert pinned('[a]\nzone = "hk-02"\nimage_id = "uimage-a"\n', "a.toml") == [("uimage-a", "hk-02", "image_id")]
+    assert pinned('[a]\nzone="hk-02"\nimage_id="uimage-a"\n', "a.ini") == [("uimage-a", "hk-02", "")]
+
+
+def test_lists_with_sections() -> None:
+    """Beside ids in lines of their own a text is read by its sections if it has any, else as any other."""
+    sections = "[nodes]\nuimage-a hk-02\n[b]\nimage_id=uimage-b\nzone=hk-03\n[c]\nimage_id=uimage-c\nzone=hk-04\n"
+
+    assert [zone for _, zone, _ in pinned(sections, "ids")] == ["hk-02", "hk-03", "hk-04"]
+    assert pinned('uimage-a\nimage_id = "uimage-b"\n', "ids") == [("uimage-a", None, ""), ("uimage-b", None, "")]
+
+
+@pytest.mark.parametrize("name", ["boot", "", "boot.sh"])
+def test_sections_in_a_script(name: str) -> None:
+    """A script is none of sections though it writes a file of them; each of these has its own zone all the same."""
+    hosts = "[a]\nimage_id=uimage-a\nzone=hk-02\n[b]\nimage_id=uimage-b\nzone=hk-03\n"
+    text = f"#!/bin/sh\nZONE=hk-04\ncat >hosts <<EOF\n{hosts}EOF\nIMAGE_ID=uimage-c\n"
+
+    assert [zone for _, zone, _ in pinned(text, name)] == ["hk-02", "hk-03", "hk-04"]
 
 
 @pytest.mark.parametrize(

@@ -278,9 +278,11 @@ TWO = "imageId: uimage-a\nzone: hk-02\npool:\n  imageId: uimage-b\n  zone: hk-03
         ("- imageId: uimage-a\n  zone: hk-02\n- imageId: uimage-b\n  zone: hk-03\n", ["hk-02", "hk-03"]),
         ("- imageId: uimage-a\n- imageId: uimage-b\n  zone: hk-02\n", ["hk-02", "hk-02"]),
         ("a: &i {imageId: uimage-a}\nb: {<<: *i, zone: hk-02}\nc: {<<: *i, zone: hk-03}\n", ["hk-02", "hk-03"]),
+        ("a: {imageId: &i uimage-a, zone: hk-02}\nb: {imageId: *i, zone: hk-03}\n", ["hk-02", "hk-03"]),
+        ("- {imageId: &i uimage-a}\n- {imageId: &j 'uimage-b', zone: &z hk-02}\n", ["hk-02", "hk-02"]),
         ("[\n{imageId: uimage-a, zone: hk-02}, {imageId: uimage-b, zone: hk-03}]\n", ["hk-02", "hk-03"]),
         # what only begins as a document does: a script behind a template
-        ("{{ x }}\na --zone hk-02 --image-id uimage-a\nb --zone hk-03 --image-id uimage-b\n", ["hk-02", "hk-03"]),
+        ("{{ x }} a --zone hk-02 --image-id uimage-a\nb --zone hk-03 --image-id uimage-b\n", ["hk-02", "hk-03"]),
         ("a\nb --image-id uimage-a\n", ["sg-01"]),
     ],
 )
