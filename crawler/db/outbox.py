@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, Exists, delete, exists, func, insert, select, update
 
 from crawler.db.schema import ChangeLog, Delivery, DigestRow, Recipient, Run, SubscriptionRow
 from crawler.db.sql import insert_missing, portions
@@ -370,11 +370,16 @@ def skip(conn: Connection, digest_id: int, addresses: Collection[str], now: date
 
 def readdress(conn: Connection, digest_id: int, addresses: Collection[str], now: datetime) -> None:
     """Have *addresses* wait for a digest from now on, unless somebody has got it."""
-    of_digest = Recipient.digest_id == digest_id
-    if conn.execute(select(exists().where(of_digest, Recipient.state == "sent"))).scalar_one():
+    if conn.execute(select(_has_reader(digest_id))).scalar_one():
         return
-    conn.execute(delete(Recipient).where(of_digest, Recipient.address.in_(sorted(addresses))))
+    gone = delete(Recipient).where(Recipient.digest_id == digest_id, Recipient.address.in_(sorted(addresses)))
+    conn.execute(gone)
     conn.execute(insert(Recipient), _waiting_from(now, digest_id, addresses))
+
+
+def _has_reader(digest_id: int) -> Exists:
+    """Return whether anybody has got a digest."""
+    return exists().where(Recipient.digest_id == digest_id, Recipient.state == "sent")
 
 
 def take_back(conn: Connection, digest_id: int) -> bool:
@@ -383,10 +388,8 @@ def take_back(conn: Connection, digest_id: int) -> bool:
 
     What had its time by a schedule has it still.
     """
-    has_reader = exists().where(Recipient.digest_id == digest_id, Recipient.state == "sent")
-    row = conn.execute(
-        select(DigestRow.kind, DigestRow.subscription_id).where(DigestRow.id == digest_id, ~has_reader)
-    ).first()
+    digest = select(DigestRow.kind, DigestRow.subscription_id).where(DigestRow.id == digest_id, ~_has_reader(digest_id))
+    row = conn.execute(digest).first()
     if row is None or row.kind not in ("digest", "urgent"):
         return False
     conn.execute(update(Delivery).where(Delivery.digest_id == digest_id).values(settled_at=None, digest_id=None))
