@@ -5,7 +5,8 @@ It accepts every shape the API is known to have used, and shapes nobody has seen
 name, unknown fields are kept under `extra`, and both are named in the notices. A field that is missing or null is
 unknown, never false. What cannot be stored in every database (NUL, lone surrogates, NaN) is replaced here, so that no
 answer can make the store fail. Of a JSON object only the outermost layer is decoded first: most of what an answer
-lists was read before. What is accepted, and what it means, is what `json.loads` says.
+lists was read before. What is accepted, and what it means, is what `json.loads` says; but an object that states a
+member twice, and not alike, is refused: one of the two would be lost, and with it perhaps images that are there.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from crawler.errors import NotUnderstood
 #: A list or an object as text, checked and not decoded yet; its buffer is part of the body.
 Unread = msgspec.Raw
 
+_in_json = msgspec.json.encode
 _MEMBERS = msgspec.json.Decoder(dict[str, Unread])
 _ELEMENTS = msgspec.json.Decoder(list[Unread])
 _NESTED = b"[{"
@@ -64,7 +66,8 @@ def members(body: bytes, most: int = MAX_VALUES) -> dict[str, Any] | None:
     """
     Return the members of the JSON object *body*, lists and objects `Unread`; None when it is no JSON object.
 
-    Raises NotUnderstood where it holds more than *most* values: decoding them would take the memory of the run.
+    Raises NotUnderstood where it holds more than *most* values: decoding them would take the memory of the run. So it
+    does where a member comes twice, and not alike.
     """
     if len(body) > most and _values(body) > most:
         raise NotUnderstood(f"the answer holds more than {most:,} values, which is more than is read")
@@ -75,6 +78,8 @@ def members(body: bytes, most: int = MAX_VALUES) -> dict[str, Any] | None:
     except (msgspec.DecodeError, ValueError, RecursionError):
         # no object, or one of the oddities that only `json` takes: NaN, half a surrogate pair, a byte order mark
         return _decoded(body)
+    if any(body.count(_in_json(name)) > 1 for name in found):
+        _decoded(body)  # a value may be called so, or a member farther inside; of two members only the last is found
     return {name: value if memoryview(value)[:1].tobytes() in _NESTED else read(value) for name, value in found.items()}
 
 
@@ -115,7 +120,7 @@ def read(value: Any) -> Any:
     if not isinstance(value, Unread):
         return value
     try:
-        return json.loads(bytes(value))
+        return _DOCUMENTS.decode(bytes(value).decode())
     except RecursionError:
         raise NotUnderstood("the answer is nested too deeply to be read") from None
     except ValueError:  # it is JSON, so it is an integer of thousands of digits
@@ -124,10 +129,23 @@ def read(value: Any) -> Any:
 
 def _decoded(body: bytes) -> dict[str, Any] | None:
     try:
-        document = json.loads(body)
+        document = json.loads(body, object_pairs_hook=_object)
     except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
+
+
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of its *members*; raise NotUnderstood where one of them comes twice, and not alike."""
+    found = dict(members)
+    if len(found) < len(members):
+        for name, value in members:
+            if value is not found[name] and value != found[name]:
+                raise NotUnderstood(f"the answer states {_shown(name)} twice in one object, and not alike")
+    return found
+
+
+_DOCUMENTS = json.JSONDecoder(object_pairs_hook=_object)
 
 
 #: A bare text that may be an id; a list or an object written as a text is none.

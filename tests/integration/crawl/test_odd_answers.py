@@ -88,6 +88,10 @@ ODD: dict[str, tuple[bytes, str]] = {
     "one-id-in-many-records": (listing(b'{"ImageId":"uimage-1","~":1,%s}%s' % (KEYS, b',"uimage-1"' * 9_000)), "ok"),
     "one-field-in-many-records": (listing(b'{"ImageId":"uimage-1",%s}%s' % (KEYS, ONE_MORE * 9_000)), "ok"),
     "escapes": (field(b'"%s"' % (b"&#65;" * 200_000)), "failed"),
+    "set-twice": (b'{"RetCode":0,"ImageSet":[{"ImageId":"uimage-1"}],"ImageSet":[]}', "failed"),
+    "set-twice-alike": (b'{"RetCode":0,"ImageSet":["uimage-1"],"ImageSet":["uimage-1"]}', "ok"),
+    "code-twice": (b'{"RetCode":161,"RetCode":0,"ImageSet":[]}', "failed"),
+    "id-twice": (listing(b'{"ImageId":"uimage-1","ImageId":"uimage-2"}'), "failed"),
     "headers": (b'{"RetCode":150}', "failed"),
     "good": (field(b'"v%d"'), "ok"),
 }  # fmt: skip
@@ -172,9 +176,11 @@ def test_every_odd_answer_is_its_own_zone_s(engine: Engine, database_url: str) -
         b'{"RetCode":0,"Regions":%s,"ProjectSet":%s}' % (nested(100_000), nested(100_000)),
         b'{"RetCode":0,"Regions":[%s]}' % b",".join([b"0"] * 500_000),
         b'{"RetCode":%s}' % HUGE,
+        b'{"RetCode":0,"Regions":[],"Regions":[1],"ProjectSet":[],"ProjectSet":[{"ProjectId":"org-9"}]}',
+        b'{"RetCode":0,"Regions":[{"Region":"a","Zone":"b","Zone":"c"}],"ProjectSet":[{"ProjectId":"a","ProjectId":"b"}]}',
         b"{",
     ],
-    ids=["digits", "nested", "many", "code", "cut"],
+    ids=["digits", "nested", "many", "code", "lists-twice", "names-twice", "cut"],
 )
 def test_odd_discovery(engine: Engine, database_url: str, answer: bytes) -> None:
     """An account whose discovery cannot be read asks what it knew, says so, and the others are observed as ever."""

@@ -8,7 +8,7 @@ import pytest
 
 from crawler.domain.kinds import KINDS
 from crawler.domain.models import ImageKey, Snapshot
-from crawler.domain.parsing import Unread, key_of, parse, read_members
+from crawler.domain.parsing import Unread, key_of, members, parse, read_members
 from crawler.errors import NotUnderstood
 
 
@@ -110,6 +110,35 @@ def test_an_action_that_is_not_stated(nothing: Any) -> None:
     """An answer that has an empty Action states none; any other value is one, be it a list or an object."""
     assert read("uk8s-image", {"Action": nothing}).stated == ()
     assert read("uk8s-image", {"Action": ["a", "b"]}).stated == (("Action", "['a', 'b']"),)
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (b'{"RetCode": 0, "ImageSet": ["a"], "ImageSet": []}', "ImageSet"),
+        (b'{"\xe9\x95\x9c\xe5\x83\x8f": [1], "\xe9\x95\x9c\xe5\x83\x8f": [2]}', "\u955c\u50cf"),
+        (b'{"a": 1, "b": "a", "a": 2}', "a"),
+        (b'{"a": NaN, "b": 1, "b": 2}', "b"),
+        (b'\xef\xbb\xbf{"a": {"b": [1], "b": [1, 2]}}', "b"),
+    ],
+)
+def test_a_member_that_comes_twice(body: bytes, name: str) -> None:
+    """An answer that states a member twice and not alike is not understood: one of the two would be lost."""
+    with pytest.raises(NotUnderstood) as caught:
+        members(body)
+    assert str(caught.value) == f"the answer states {name} twice in one object, and not alike"
+
+
+def test_a_member_that_comes_twice_farther_inside() -> None:
+    """So it is where the objects of a set are read; a member that comes twice alike says one thing."""
+    with pytest.raises(NotUnderstood, match=r"^the answer states ImageId twice in one object, and not alike$"):
+        read("uk8s-image", {"ImageSet": Unread(b'[{"ImageId": "a", "Size": 1, "ImageId": "b"}]')})
+    assert set(read("uk8s-image", {"ImageSet": Unread(b'[{"ImageId": "a", "ImageId": "a"}]')}).images) == {
+        ImageKey("ImageSet", "a")
+    }
+    assert members(b'{"Zone": [], "Action": "Zone", "In": {"Zone": 1}, "Zone": []}') == {
+        "Zone": Unread(b"[]"), "Action": "Zone", "In": Unread(b'{"Zone": 1}'),
+    }  # fmt: skip
 
 
 def test_a_text_that_is_nested_too_deeply() -> None:
