@@ -14,7 +14,7 @@ from crawler.client.retry import decide
 from crawler.client.throttle import RetryBudget
 from crawler.domain.models import Place, Project
 from crawler.domain.objections import Tolerable, other_action
-from crawler.domain.parsing import read
+from crawler.domain.parsing import read, rest_in
 from crawler.domain.text import counted, one_line
 from crawler.domain.values import integer, read_count
 
@@ -216,6 +216,9 @@ def _lacking(
         stated = read_count(field_of(document, key))
         if stated is not None and stated > rows:
             why.append(f"{key} is {stated}, and {counted(rows, 'row is', 'rows are')} listed")
+    rest = rest_in({key: value for key, value in document.items() if key.casefold() != name.casefold()})
+    if rest and "count" not in tolerated:
+        why.append(f"{rest} says that there is more than it lists")
     sentence = f"{action}: {' and '.join(why)}, so the list is incomplete: what it lacks does not count as missing"
     return (sentence,) if why else ()
 

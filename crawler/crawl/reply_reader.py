@@ -219,7 +219,7 @@ class ReplyReader:
         kept as evidence once, and no more after that.
         """
         listed = "".join(sorted(self.versions.digests(snapshot.images)))
-        unread = [snapshot.unreadable, snapshot.excess or 0]
+        unread = [snapshot.unreadable, snapshot.excess or 0, *filter(None, [snapshot.rest])]
         return digest_of([listed, sorted(snapshot.foreign), sorted(snapshot.notices), *unread])
 
     def _confirm_zone_number(self, planned: PlannedTarget, snapshot: Snapshot) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from crawler.domain.kinds import Follow, Kind
 from crawler.domain.models import Target
 from crawler.domain.objections import Tolerable, misdirection
-from crawler.domain.parsing import MAX_RECORDS, Unread, find, key_of, members, read, read_members
+from crawler.domain.parsing import MAX_RECORDS, Unread, find, key_of, members, read, read_members, rest_in
 from crawler.domain.targets import request_parameters
 from crawler.domain.text import agreeing, counted
 from crawler.domain.values import clean_text
@@ -127,7 +127,7 @@ class Composition:
             return None
         said = refusal.message.casefold()
         speaks_of_it = any(word in said for word in _BEYOND) and not any(word in said for word in _PASSING)
-        if not speaks_of_it or (self._total is not None and self._received < self._total):
+        if not speaks_of_it or self._rest or (self._total is not None and self._received < self._total):
             return None
         self._pages += 1  # as an empty page would: what a list lacks that came in several is read once more
         return self._written() if self._end_list() else "asked otherwise"
@@ -141,6 +141,8 @@ class Composition:
         self._total: int | None = None
         #: A total that the first page reached only with what it repeats.
         self._doubted: int | None = None
+        #: The member by which the last page said that there is more; empty: it did not.
+        self._rest = ""
         #: Each page so far stated as many records as it had.
         self._counts_itself = True
         #: What each page said of its records that may come once alone.
@@ -182,7 +184,10 @@ class Composition:
         self._first_page = self._first_page or count
         if self._received > MAX_RECORDS:
             raise NotUnderstood(f"the list has more than {MAX_RECORDS:,} records, which is more than are read")
-        return self._end_list() if self._is_end(count, new, kind.paging.limit) else False
+        self._rest = "" if "count" in self._tolerated else found.rest
+        if self._rest and new == 0:
+            raise _Incomplete(f"the list ends after {self._received}, and says with {self._rest} that there is more")
+        return self._end_list() if self._is_end(count, new, kind.paging.limit) and not self._rest else False
 
     def _is_end(self, count: int, new: int, limit: int) -> bool:
         """
@@ -297,6 +302,8 @@ class Composition:
         more = max((number for _, number in found.counts), default=0)
         if more > count and "count" not in self._tolerated:
             raise _Incomplete(f"{follow.action} of {item_id} lists {count} of {counted(more, 'record')}")
+        if found.rest and "count" not in self._tolerated:
+            raise _Incomplete(f"{follow.action} of {item_id} says with {found.rest} that there is more than it lists")
         if sum(map(len, self._lists.values())) > MAX_RECORDS:
             raise NotUnderstood(f"the answers list more than {MAX_RECORDS:,} records, which is more than are read")
         self._open.pop(0)
@@ -322,7 +329,8 @@ class Composition:
             sets = read_members({key: value}, self._kind, self._kind.sets).sets
             for name, listed in sets:  # which may be one record, or an id as a text
                 self._lists.setdefault(name, []).extend(_inside(listed))
-            if not sets and key.casefold() not in {kept.casefold() for kept in self._envelope}:
+            is_of_page = self._kind.paging is not None and rest_in({key: value})  # not of the whole list
+            if not sets and not is_of_page and key.casefold() not in {kept.casefold() for kept in self._envelope}:
                 self._envelope[key] = _encoded(value)
 
     def _written(self) -> bytes:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from crawler.domain.kinds import Kind
 from crawler.domain.models import Attributes, ImageKey
+from crawler.domain.values import plain_name
 
 #: Before the name of a field that is not declared, and before that of a set.
 EXTRA, SET = "extra.", "set "
@@ -37,8 +38,8 @@ def form_of(
     """Compare the names that records *listed* by an answer state with those *known*; *ignored* ones are not read."""
     declared = {spelling.casefold() for spec in kind.fields for spelling in spec.keys}
     own = {*kind.names} - {spec.name for spec in kind.fields}
-    left_out = {*map(_plain, ignored)}
-    left_out |= {_plain(spec.name) for spec in kind.fields if not left_out.isdisjoint(map(_plain, spec.keys))}
+    left_out = {*map(plain_name, ignored)}
+    left_out |= {plain_name(spec.name) for spec in kind.fields if not left_out.isdisjoint(map(plain_name, spec.keys))}
 
     def names(images: Collection[Attributes]) -> frozenset[str]:
         found = set[str]().union(*images) - own
@@ -47,7 +48,7 @@ def form_of(
             found.remove("extra")
             extra = {str(name).casefold(): str(name) for one in images for name in one.get("extra", ())}
         found |= {f"{EXTRA}{name}" for folded, name in extra.items() if folded not in declared}
-        return frozenset(name for name in found if _plain(name.removeprefix(EXTRA)) not in left_out)
+        return frozenset(name for name in found if plain_name(name.removeprefix(EXTRA)) not in left_out)
 
     stated = names(listed.values())
     before = names([attributes for key, attributes in known.items() if key in listed])
@@ -66,7 +67,3 @@ def without(names: Iterable[str], others: Iterable[str]) -> frozenset[str]:
     """Return those of *names* that are none of the *others*, in any case."""
     folded = {name.casefold() for name in others}
     return frozenset(name for name in names if name.casefold() not in folded)
-
-
-def _plain(name: str) -> str:
-    return name.casefold().replace("_", "")

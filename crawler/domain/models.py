@@ -216,6 +216,8 @@ class Snapshot:
     excess: int | None = None
     #: A member that holds objects at some depth, where the answer has none of the kind's sets; empty: there is none.
     unknown_lists: str = ""
+    #: A member by which the answer says that there is more than it lists; empty: it does not.
+    rest: str = ""
     #: What the answer says it is about: names of `STATED` with what was stated, in the order of the answer.
     stated: tuple[tuple[str, str], ...] = ()
     #: What was not understood, one sentence each; goes to the run's notices.

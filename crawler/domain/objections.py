@@ -111,6 +111,8 @@ def _objections(
         yield None, f"{has} no {kind.id_keys[0]}"
     if snapshot.unknown_lists:
         yield None, f"it has none of the sets of {kind.action}, but objects under {_shown(snapshot.unknown_lists)}"
+    if snapshot.rest:
+        yield "count", f"it says with {snapshot.rest} that there is more than it lists"
     if last.excess is not None and snapshot.excess and snapshot.excess != last.excess:
         yield (
             "count",

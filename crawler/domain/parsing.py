@@ -33,7 +33,7 @@ from crawler.domain.models import (
     fold_keys,
 )
 from crawler.domain.text import counted
-from crawler.domain.values import READERS, clean, clean_text, integer, read_count
+from crawler.domain.values import READERS, clean, clean_text, integer, plain_name, read_count, says_more
 from crawler.errors import NotUnderstood
 
 #: A list or an object as text, checked and not decoded yet; its buffer is part of the body.
@@ -205,7 +205,7 @@ class SetReader:
         *read_before*: what other readers have read, and this one will; None: this one remembers for itself.
         """
         self.kind = kind
-        self._ignored = frozenset(map(_plain, ignored))
+        self._ignored = frozenset(map(plain_name, ignored))
         self._read_before = sets_read_before() if read_before is None else read_before
         #: The field of each spelling, as documented and case folded; None for the id's own.
         self._fields: dict[str, Field | None] = {}
@@ -270,7 +270,7 @@ class SetReader:
                 continue
             spelling = member if member in self._fields else member.casefold()
             spec = self._fields.get(spelling)
-            if self._ignored and self._ignored.intersection(map(_plain, (member, spec.name if spec else member))):
+            if self._ignored and self._ignored.intersection(map(plain_name, (member, spec.name if spec else member))):
                 continue
             if spec is not None:
                 read = READERS[spec.type](value)
@@ -312,11 +312,6 @@ def key_of(kind: Kind, image_set: str, record: Any) -> ImageKey | None:
 
 #: Fields, in plain letters, by which an image is known.
 NEVER_IGNORED = frozenset({"imageid", "imagename", "zoneid"})
-
-
-def _plain(name: str) -> str:
-    """Return a field's name without regard to case and `_`, in which the API's and ours differ."""
-    return clean_text(name).casefold().replace("_", "")
 
 
 def parse(
@@ -402,6 +397,7 @@ def parse(
         unreadable=unreadable,
         excess=excess,
         unknown_lists=members.unknown_lists,
+        rest=members.rest,
         stated=members.stated,
         notices=_few((*members.notices, *notices, *surplus)),
         zone_number=numbers.pop() if len(numbers) == 1 else None,
@@ -440,6 +436,8 @@ class Members(NamedTuple):
     counts: list[tuple[str, int]]
     stated: tuple[tuple[str, str], ...]
     unknown_lists: str
+    #: The member by which the answer says that there is more than it lists; empty: it does not.
+    rest: str
     notices: list[str]
 
 
@@ -471,12 +469,14 @@ def read_members(document: Mapping[str, Any], kind: Kind, named: Mapping[str, tu
         elif key not in counted and not (folded in envelope and not read(value)):
             unknown.append((key, value))
     has_known_set = bool(sets)
+    rest = ""
     for key, value in unknown:
         if _is_unknown_set(key.casefold(), value, kind) or _looks_like_records(read(value), kind):
             notices.append(f"unknown image set {_shown(key)}")
             sets.append((key, value))
         else:
             notices.append(f"unknown field {_shown(key)} in the answer")
+            rest = rest or rest_in({key: value})
     # of what an answer says about itself an object describes that
     names = {*canonical, *(key.casefold() for key in kind.id_keys)}
     holding = (
@@ -484,7 +484,14 @@ def read_members(document: Mapping[str, Any], kind: Kind, named: Mapping[str, tu
         for key, value in unknown
         if not has_known_set and _holds_objects(read(value), () if key.casefold() in envelope else names)
     )
-    return Members(sets, counts, tuple(stated), next(holding, ""), notices)
+    return Members(sets, counts, tuple(stated), next(holding, ""), rest, notices)
+
+
+def rest_in(document: Mapping[str, Any]) -> str:
+    """Return the member, at any depth, by which *document* says that there is more to list; empty: it does not."""
+    found = _nested({key: read(value) for key, value in document.items()})
+    members = (member for inner in found if isinstance(inner, Mapping) for member in inner.items())
+    return next((_shown(name) for name, value in members if says_more(str(name), value)), "")
 
 
 def _read_stated(value: Any, *, is_name: bool) -> str:

@@ -25,6 +25,11 @@ LONGEST_TEXT = 100_000
 MAX_DEPTH = 64
 _TRUE = {"true", "1", "yes"}
 _FALSE = {"false", "0", "no"}
+#: Names, in plain letters, of what says that an answer lists a part alone: flags, and where the rest begins.
+_MORE = {"hasmore", "hasnext", "hasnextpage", "istruncated", "truncated"}
+_REST = {"nexttoken", "nextpagetoken", "nextmarker", "nextcursor", "continuationtoken", "nextcontinuationtoken"}
+#: What stands where no rest begins.
+_NO_REST = {"", "none", "null", "[]", "{}", *_FALSE}
 
 
 def integer(value: object) -> int | None:
@@ -97,6 +102,18 @@ def read_count(value: Any) -> int | None:
     if math.isnan(stated):
         return None
     return min(math.ceil(max(-1.0, min(stated, float(LARGEST_INTEGER)))), LARGEST_INTEGER - 1)
+
+
+def plain_name(name: str) -> str:
+    """Return a member's name without regard to case and `_`, in which the API's and ours differ."""
+    return clean_text(name).casefold().replace("_", "")
+
+
+def says_more(name: str, value: Any) -> bool:
+    """Return whether a member says that its answer is part of a longer list, by a flag or by where the rest begins."""
+    plain = plain_name(name)
+    has_rest = plain in _REST and str(value).strip().casefold() not in _NO_REST
+    return has_rest or (plain in _MORE and _read_flag(value) is True)
 
 
 def _read_names(value: Any) -> list[str] | None:

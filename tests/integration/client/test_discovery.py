@@ -277,6 +277,12 @@ async def test_names_that_are_none() -> None:
         ({"TotalCount": 2, "RegionCount": 1, "ProjectCount": 9}, []),
         ({"TotalCount": "2.5"}, ["TotalCount is 3, and 2 rows are listed"]),
         ({"TotalCount": None, "RegionCount": "many"}, []),
+        ({"NextToken": "x"}, ["NextToken says that there is more than it lists"]),
+        (
+            {"TotalCount": 3, "Page": {"HasMore": "true"}},
+            ["TotalCount is 3, and 2 rows are listed and HasMore says that there is more than it lists"],
+        ),
+        ({"NextToken": "", "HasMore": False}, []),
     ],
 )
 async def test_count_of_a_list(stated: Mapping[str, Any], why: list[str]) -> None:

@@ -155,6 +155,8 @@ DOUBTED: Mapping[str, tuple[Document, str]] = {
     "page by a count of an odd type": (listing(*images("abc"), TotalCount="4.0"), "it lists 3 of 4 records"),
     "page by a count beyond 64 bits": (listing(*images("abc"), TotalCount="9" * 40), "it lists 3 of 922337203685477"),
     "page by the set's count": (listing(*images("abc"), ImageSetCount="4"), "it lists 3 of 4 records"),
+    "where the rest begins": (listing(*images("abc"), NextToken="eyJ"), "it says with NextToken that there is more"),
+    "more in another member": (listing(*images("abc"), Page={"HasMore": True}), "it says with HasMore that there is"),
 }  # fmt: skip
 
 

@@ -105,6 +105,30 @@ def test_a_zone_that_is_not_stated(nothing: Any) -> None:
     assert read("uk8s-image", {"Zone": nothing, "Region": 7}).stated == (("Region", "7"),)
 
 
+@pytest.mark.parametrize(
+    ("document", "rest"),
+    [
+        ({"NextToken": "eyJ"}, "NextToken"),
+        ({"next_page_token": 7}, "next_page_token"),
+        ({"NextMarker": "x", "HasMore": True}, "NextMarker"),
+        ({"HASMORE": "true"}, "HASMORE"),
+        ({"IsTruncated": 1}, "IsTruncated"),
+        ({"Page": Unread(b'{"Info": [{"HasNext": "yes"}]}')}, "HasNext"),
+        ({"Data": '{"NextCursor": "c"}'}, "NextCursor"),
+        ({"ContinuationToken": Unread(b'{"Zone": 1}')}, "ContinuationToken"),
+        ({"NextToken": ""}, ""),
+        ({"NextToken": None, "NextCursor": "null", "NextMarker": 0}, ""),
+        ({"NextToken": Unread(b"[]"), "NextPageToken": Unread(b"{}")}, ""),
+        ({"HasMore": False, "Truncated": "0", "IsTruncated": "perhaps"}, ""),
+        ({"NextTokenCount": "x", "Remaining": 4}, ""),
+        ({"ImageSet": [{"ImageId": "a", "HasMore": True}]}, ""),
+    ],
+)
+def test_more_to_list(document: dict[str, Any], rest: str) -> None:
+    """An answer that says it is a part of a longer list names the member that says so; a record's own says nothing."""
+    assert read("uk8s-image", {"RetCode": 0, **document}).rest == rest
+
+
 @pytest.mark.parametrize("nothing", [None, "", " ", [], {}, [{}]])
 def test_an_action_that_is_not_stated(nothing: Any) -> None:
     """An answer that has an empty Action states none; any other value is one, be it a list or an object."""

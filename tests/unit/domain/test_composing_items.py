@@ -71,6 +71,10 @@ def test_every_cluster_is_asked() -> None:
     ("answers", "said"),
     [
         ({"ListUK8SNodeGroup uk8s-a": {"TotalCount": 3, "NodeGroupList": []}}, "of uk8s-a lists 0 of 3 records"),
+        (
+            {"ListUK8SNodeGroup uk8s-a": {"HasMore": True}},
+            "of uk8s-a says with HasMore that there is more than",
+        ),
         ({"ListUK8SNodeGroup uk8s-b": {"ClusterId": "uk8s-a", "NodeGroupList": []}}, "of uk8s-b answers about uk8s-a"),
         (
             {"ListUK8SNodeGroup uk8s-b": {"NodeGroupList": [{"NodeGroupId": "ng-1", "ClusterId": "uk8s-a"}]}},
@@ -91,7 +95,8 @@ def test_what_is_tolerated_of_a_cluster() -> None:
     """A count that is too large, and an answer about another cluster, pass where the account says so, and only then."""
     short = {"ListUK8SNodeGroup uk8s-a": {"TotalCount": 3, "NodeGroupList": [{"NodeGroupId": "ng-1"}]}}
     other = {"ListUK8SNodeGroup uk8s-b": {"ClusterId": "uk8s-z", "NodeGroupList": [{"NodeGroupId": "ng-2"}]}}
-    for answers, tolerated, group in ((short, "count", "ng-1"), (other, "echo", "ng-2")):
+    more = {"ListUK8SNodeGroup uk8s-a": {"NextToken": "x", "NodeGroupList": [{"NodeGroupId": "ng-3"}]}}
+    for answers, tolerated, group in ((short, "count", "ng-1"), (other, "echo", "ng-2"), (more, "count", "ng-3")):
         document, _ = follow({"ListUK8SClusterV2": CLUSTERS, **answers}, [tolerated])  # type: ignore[list-item] # two of them
         assert [row["NodeGroupId"] for row in document["NodeGroupList"]] == [group]
 

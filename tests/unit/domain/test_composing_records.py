@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from crawler.domain.composing import Composition, NotWhole
+from crawler.domain.composing import Composition, NotWhole, RefusedPage
 from tests.support.kinds import uhost_image
-from tests.support.list_pages import KIND, TARGET, compose, page, paged, records
+from tests.support.list_pages import KIND, TARGET, beyond, compose, page, paged, records
 
 
 def test_records_of_other_zones_may_share_an_id() -> None:
@@ -160,3 +160,48 @@ def test_pages_that_are_no_strict_json() -> None:
         assert composition.take(bodies[0]) is None
     with pytest.raises(NotWhole, match=r"\Aa is on two pages of the list"):
         composition.take(bodies[0])
+
+
+# --- pages that say themselves whether there are more ----------------------------------------------------------------
+
+
+def saying(told: Any, size: int = 40, *, count: int = 90, total: int | None = None, at_end: Any = None) -> Any:
+    """Return a server of *count* records whose pages say *told* while there are more, and *at_end* on the others."""
+    serve = paged(records(count), size=size, total=total, end=beyond() if at_end == "refusal" else None)
+
+    def page_at(offset: int, limit: int) -> Any:
+        answer = serve(offset, limit)
+        if isinstance(answer, RefusedPage):
+            return answer
+        is_last = offset + len(answer["ImageSet"]) >= count and at_end != "refusal"
+        return answer | (({} if at_end is None else {"HasMore": at_end}) if is_last else {"HasMore": told})
+
+    return page_at
+
+
+@pytest.mark.parametrize("at_end", [None, False])
+@pytest.mark.parametrize("total", [None, 90])
+def test_pages_that_say_that_there_are_more(total: int | None, at_end: Any) -> None:
+    """A page that says so is not the last one, whatever else it looks like; of the whole list it says nothing."""
+    document, offsets = compose(saying(True, 43, total=total, at_end=at_end))
+
+    assert isinstance(document, dict)
+    assert document["ImageSet"] == records(90)
+    assert document.get("HasMore") == at_end
+    assert len(offsets) >= 3
+
+
+def test_more_that_never_come() -> None:
+    """Where the last page says that there are more, and nothing comes, or a refusal, the list is not whole."""
+    with pytest.raises(NotWhole, match="the list ends after 90, and says with HasMore that there is more"):
+        compose(saying(True, at_end=True))
+    refusal, _ = compose(saying(True, at_end="refusal"))
+    assert isinstance(refusal, RefusedPage)
+
+
+def test_more_is_tolerated() -> None:
+    """Where the account tolerates counts, what pages say of more does not count."""
+    composition = Composition(TARGET, KIND, {}, ["count"])
+    whole = composition.take(json.dumps(page(records(3), 3, NextToken="x")).encode())
+    assert whole is not None
+    assert json.loads(whole) == page(records(3), 3)

@@ -145,6 +145,13 @@ def test_count(last: LastGood, excess: int, is_believed: bool) -> None:
     assert (said(last, excess=excess) is None) == is_believed
 
 
+@pytest.mark.parametrize("last", [KNOWN, NEW])
+def test_more_to_list(last: LastGood) -> None:
+    """A part of a list is none, also the first time: nobody knows what the next answer leaves out."""
+    assert said(last, rest="HasMore")
+    assert objection(HERE, UK8S_IMAGE, Snapshot(images={}, rest="HasMore"), last, ["count"]) is None
+
+
 def test_count_in_words() -> None:
     """Of an answer that counts more than it lists both numbers are told, and by how much it was so before."""
     sentence = "it lists 2 of 7 records (the last good answer lacked 3 of its count)"
@@ -204,6 +211,7 @@ def test_a_text_of_the_answer_is_shown_short_and_harmless() -> None:
             "none of its 2 records could be read: they have no ImageId",
         ),
         ({"unknown_lists": "Data"}, "it has none of the sets of DescribeUK8SImage, but objects under Data"),
+        ({"rest": "NextToken"}, "it says with NextToken that there is more than it lists"),
         ({"records": 0, "excess": 1}, "it lists 0 of 1 record (the last good answer lacked 0 of its count)"),
     ],
 )

@@ -661,4 +661,4 @@ def test_key_of(record: Any, image_id: str | None) -> None:
 def test_members_in_their_order() -> None:
     """Sets have their canonical names, what the answer states about itself its own, and counts their members'."""
     found = read_members({"imageset": ["a"], "TOTALCOUNT": "3", "RetCode": 0}, UK8S_IMAGE, UK8S_IMAGE.sets)
-    assert found == ([("ImageSet", ["a"])], [("TOTALCOUNT", 3)], (), "", [])
+    assert found == ([("ImageSet", ["a"])], [("TOTALCOUNT", 3)], (), "", "", [])
