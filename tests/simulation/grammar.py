@@ -317,16 +317,34 @@ def _partial(draw: st.DrawFn) -> Shot:
 
 @st.composite
 def _pages(draw: st.DrawFn) -> Shot:
-    name = draw(st.sampled_from(["TotalCount", "totalCount", "ImageSetCount"]))
+    name = draw(st.sampled_from(["TotalCount", "totalCount", "ImageSetCount", "NextToken", "HasMore"]))
     beyond, some, as_text = draw(st.sampled_from([5, 50, 2**40])), draw(st.integers(0, 2)), draw(st.booleans())
 
     def change(document: Document, _truth: Truth) -> Document:
         less = {key: value[:some] if isinstance(value, list) else value for key, value in document.items()}
         less = {key: value for key, value in less.items() if key.lower() != "totalcount"}
+        if name == "HasMore":
+            return {**less, name: "true" if as_text else True}
         count = beyond + len(_rows(document))
         return {**less, name: str(count) if as_text else count}
 
     return _shot("nothing", "a page", change, (name, beyond, some))
+
+
+@st.composite
+def _stated_twice(draw: st.DrawFn) -> Shot:
+    """Answers of which a member comes twice, and the second time lists less, or another code."""
+    name = draw(st.sampled_from(["ImageSet", "RetCode"]))
+    is_first = draw(st.booleans())
+
+    def change(document: Document, _truth: Truth) -> bytes:
+        named = next((key for key, value in document.items() if isinstance(value, list)), name)
+        other = {named: [{"ImageId": "uimage-twice"}]} if name == "ImageSet" else {name: 230}
+        whole = {named: [], **document} if name == "ImageSet" else document
+        parts = (other, whole) if is_first else (whole, other)
+        return b"{" + b",".join(encoded(part)[1:-1] for part in parts) + b"}"
+
+    return _shot("nothing", "stated twice", change, (name, is_first))
 
 
 @st.composite
@@ -412,6 +430,7 @@ SHOTS: st.SearchStrategy[Shot] = st.one_of(
     _not_understood(),
     _partial(),
     _pages(),
+    _stated_twice(),
     _with_oddities(),
     _looks_empty(),
     _other_json(),

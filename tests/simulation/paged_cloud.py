@@ -46,7 +46,9 @@ class PagedWorld:
         manners = {manner for manner in MANNERS if rng.random() < 0.3}
         if random.Random(f"repeats {seed}").random() < 0.3:  # of its own, so that all else of a seed stays as it was
             manners.add("repeats")
-        if "small pages" in manners:  # without the number of all records such a page looks like the whole list
+        if random.Random(f"says more {seed}").random() < 0.3:
+            manners.add("says more")
+        elif "small pages" in manners:  # without the number of all records such a page looks like the whole list
             manners -= {"no total", "own total"}
         world = cls(rng, manners=frozenset(manners), size=rng.choice((3, 4, 10)) if "small pages" in manners else 100)
         for _ in range(rng.choice((2, 9, 100, 203)) if world.size == 100 else rng.randint(2, 25)):
@@ -192,7 +194,10 @@ class PagedCloud:
             return {"RetCode": 8039, "Message": "Offset exceeds the total"}
         total = {"TotalCount": len(page) if "own total" in self.world.manners else len(records)}
         sent = [record for record in page for _ in range(2)] if "repeats" in self.world.manners else page
-        return {**({} if "no total" in self.world.manners else total), member: sent}
+        told = {} if "no total" in self.world.manners else total
+        if "says more" in self.world.manners:
+            told = {**told, "HasMore": bool(records[begin + limit :])}
+        return {**told, member: sent}
 
     @property
     def _states_total(self) -> bool:
