@@ -36,6 +36,9 @@ SILENCE_SECONDS = 50
 #: How long to wait for one of a limited number of connections.
 POOL_SECONDS = 120
 
+#: How often a reader of a SQLite file looks into it that seems to have a killed writer's journal.
+_LOOKS = 5
+
 _BEGIN_OPTION = "crawler_begin"
 _ADDRESS_OPTION = "crawler_address"
 
@@ -156,6 +159,9 @@ def _sqlite_engine(address: Address, *, read_only: bool, busy_seconds: float) ->
     def _begin(connection: Connection) -> None:
         default = "BEGIN" if read_only else "BEGIN IMMEDIATE"
         connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN_OPTION, default))
+        if read_only:
+            driver: Any = connection.connection.driver_connection
+            _look_into(driver, path, busy_seconds)
 
     return engine
 
@@ -243,25 +249,42 @@ def is_file(path: Path) -> bool:
 
 
 def _connect_reader(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    for attempt in (1, 2):
-        connection = _raw_sqlite(path, "ro", busy_seconds)
+    connection = _raw_sqlite(path, "ro", busy_seconds)
+    try:
+        _look_into(connection, path, busy_seconds)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _look_into(reader: sqlite3.Connection, path: Path, busy_seconds: float) -> None:
+    """
+    Look into the file; where a writer was killed in the middle, roll its journal back, which takes write permission.
+
+    SQLite takes a journal for a killed writer's also where a living one removes it just then, and leaves it to the
+    rollback to find that out; a connection that only reads is refused without. So the file is looked into again first.
+    """
+    look = "SELECT count(*) FROM sqlite_schema"
+    for attempt in range(1, _LOOKS + 1):
         try:
-            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            reader.execute(look).fetchone()
         except sqlite3.Error as exc:
-            connection.close()
-            # A writer was killed in the middle: its journal must be rolled back, which takes write permission.
-            if attempt == 1 and _needs_rollback(exc, path) and os.access(path, os.W_OK):
-                with closing(_raw_sqlite(path, "rw", busy_seconds)) as writer:
-                    writer.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-                continue
-            raise
-        return connection
-    raise AssertionError("unreachable")
+            if attempt == _LOOKS or not _needs_rollback(exc, path):
+                raise
+        else:
+            return
+        if attempt > 1 and os.access(path, os.W_OK):
+            with closing(_raw_sqlite(path, "rw", busy_seconds)) as writer:
+                writer.execute(look).fetchone()
 
 
 def _needs_rollback(exc: sqlite3.Error, path: Path) -> bool:
-    code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN) and Path(f"{path}-journal").exists()
+    code = getattr(exc, "sqlite_errorcode", 0)
+    if code == sqlite3.SQLITE_READONLY_ROLLBACK:
+        return True
+    journal = Path(f"{os.path.realpath(path)}-journal")  # where a link leads
+    return code & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN) and journal.exists()
 
 
 def _raw_sqlite(path: Path, mode: str, busy_seconds: float) -> sqlite3.Connection:

@@ -68,7 +68,7 @@ def mapped_errors(engine: Engine | None = None) -> Iterator[None]:
     """Turn what the database reports inside the block into DatabaseUnavailable; mistakes in statements pass through."""
     try:
         yield
-    except (sa.DBAPIError, sa.TimeoutError, sqlite3.Error) as exc:
+    except (sa.DBAPIError, sa.TimeoutError, sa.PendingRollbackError, sqlite3.Error) as exc:
         mapped = _map(exc, engine)
         if mapped is None:
             raise
@@ -80,6 +80,8 @@ def _map(exc: Exception, engine: Engine | None) -> CrawlerError | None:
     where = f"The database {address}" if address is not None else "The database"
     if isinstance(exc, sa.TimeoutError):
         return DatabaseUnavailable(f"{where} has no free connection left in this process.")
+    if isinstance(exc, sa.PendingRollbackError):  # a session that had ended was used once more
+        return DatabaseUnavailable(f"{where} went away (the session is gone).")
     origin = exc.orig if isinstance(exc, sa.DBAPIError) else exc
     if isinstance(origin, sqlite3.Error):
         return _map_sqlite(origin, where)

@@ -63,7 +63,9 @@ def is_current(conn: Connection) -> bool:
     """Return whether the database has this program's schema for sure, by one statement."""
     try:
         return conn.execute(_found_revision()).scalar() == SCHEMA_HEAD
-    except DBAPIError:  # no such table, as a rule
+    except DBAPIError as exc:  # no such table, as a rule
+        if exc.connection_invalidated:
+            raise
         return False
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -21,7 +21,7 @@ from sqlalchemy import exc as sa
 
 from crawler.db.engine import begin, is_sqlite, open_engine, opened, read
 from crawler.db.errors import mapped_errors
-from crawler.db.migrations import ensure_schema
+from crawler.db.migrations import ensure_schema, is_current
 from crawler.errors import DatabaseUnavailable, UsageError
 from tests.support.house import ROOT
 from tests.support.other_user import as_nobody
@@ -267,6 +267,14 @@ def test_killed_writer_is_repaired_by_its_owners_next_read(open_folder: Path) ->
         assert as_nobody(lambda: read_there(open_folder)) == "0 settings"
 
 
+def test_killed_writer_beside_an_open_reader(open_folder: Path) -> None:
+    """A reader that has the file open repairs it at its next transaction; of two, either."""
+    with opened(open_folder, read_only=True) as engine, opened(open_folder, read_only=True) as other:
+        assert settings(engine) == settings(other) == []
+        kill_a_writer(open_folder)
+        assert settings(engine) == settings(other) == []
+
+
 def test_unreadable_file_is_said(open_folder: Path) -> None:
     """A file without read permission cannot be opened, and the sentence says so."""
     open_folder.chmod(0o600)
@@ -303,6 +311,28 @@ def test_ended_session_is_said_and_the_next_transaction_connects_anew(postgres_u
 
     with opened(postgres_url) as engine:
         assert "went away" in complaint(engine, suicide)
+        assert settings(engine) == []
+
+
+def test_ended_session_that_is_used_on(postgres_url: str) -> None:
+    """A session that ended while an error was borne is said to have gone by whatever uses it next."""
+
+    def go_on(engine: Engine) -> None:
+        with begin(engine) as connection:
+            with suppress(sa.DBAPIError):
+                connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+            connection.execute(text("SELECT 1"))
+
+    def end_and_look(engine: Engine) -> None:
+        with begin(engine) as connection, opened(postgres_url) as another:
+            pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            with begin(another) as killer:
+                killer.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
+            is_current(connection)
+
+    with opened(postgres_url) as engine:
+        assert "went away (the session is gone)" in complaint(engine, go_on)
+        assert "went away" in complaint(engine, end_and_look)
         assert settings(engine) == []
 
 
