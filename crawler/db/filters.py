@@ -24,6 +24,8 @@ Ts = TypeVarTuple("Ts")
 
 #: Versions that are asked for by number; above that, reading all there is takes no longer.
 MANY = 20_000
+#: So many names and ids are looked up one by one.
+FEW = 100
 
 
 class ChosenTarget(NamedTuple):
@@ -233,9 +235,11 @@ def version_ids(conn: Connection, filters: Filters, *, cheaply: bool) -> list[in
     keys, image_ids = _wanted_names(conn, filters)
     if len(keys) > MANY or len(image_ids) > MANY:
         return None
-    # apart: for an OR PostgreSQL goes through the whole list for each version, which takes seconds where both are many
-    named = select(ImageVersion.id).where(among_too(ImageVersion.name_key, "keys"))
-    called = select(ImageVersion.id).where(among_too(ImageVersion.image_id, "ids"))
+    # apart: for an OR PostgreSQL goes through the whole list for each version, which takes seconds where both are many;
+    # a join reads every version, which is too much for a few
+    listed = among if len(keys) + len(image_ids) <= FEW else among_too
+    named = select(ImageVersion.id).where(listed(ImageVersion.name_key, "keys"))
+    called = select(ImageVersion.id).where(listed(ImageVersion.image_id, "ids"))
     statement = named.union(called).limit(written(MANY + 1))
     found = conn.execute(statement, {"keys": sorted(keys), "ids": sorted(image_ids)}).scalars().all()
     return list(found) if len(found) <= MANY else None
