@@ -270,6 +270,8 @@ _SENTENCES = {
     "{v} holds no image id but those that --type and --ignore leave out.": "{} 中的镜像 ID 都被 --type 和 --ignore 排除。",
     "{v} holds no image id in a file that git tracks.": "{} 中由 git 跟踪的文件没有镜像 ID。",
     "Warning: {v}: {n} file{s} that git does not track {were} not read; `git add` or name what is to be checked.": "警告：{}：有 {} 个文件未被 git 跟踪，没有读取；请 `git add`，或直接指定要检查的文件。",
+    "Warning: {v}: git does not tell which files it tracks (is it installed, and is the checkout this user's?); hidden ones and those over 1 MiB were not read.":
+        "警告：{}：git 未给出所跟踪的文件（是否已安装 git，检出目录是否属于当前用户？）；隐藏文件和超过 1 MiB 的文件没有读取。",
     "Warning: {v}: {n} checkout{s} inside it {were} not read; name what is to be checked.": "警告：{}：其中有 {} 个其他的 git 检出（如子模块），没有读取；请直接指定要检查的目录。",
     "Warning: {v} is nested too deeply; it is left out.": "警告：{} 嵌套过深，已略过。",
     "{} is maintained until {v}": "{} 的维护期至 {}",
