@@ -121,19 +121,25 @@ def load_pins(
     """
     Return the pins of all reports with the reports' names, and the files and folders that reports name for more.
 
-    Nothing else of the configuration is looked at. Raises ConfigurationError with every problem at once.
+    Nothing else of the configuration is looked at: secrets of reports may be out of reach. Raises ConfigurationError
+    with every problem at once.
     """
     path = _find(config, environ, cwd or Path.cwd())
     if path is None:
         return [], []
     findings = Findings()
-    raw = {"reports": read_toml(path).get("reports", [])}
-    document = expand_all(raw, environ, findings)
+    kept = ("name", "pins", "pins_file", "pins_from")
+    rows = read_toml(path).get("reports", [])
+    raw = [
+        {key: value for key, value in row.items() if key in kept}
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, dict)
+    ]
+    reports = expand_all({"reports": raw}, environ, findings)["reports"]
     secrets = SecretFiles(folder=path.parent.absolute(), environ=environ, findings=findings)
     pins: list[tuple[str, Pin]] = []
     names: list[str] = []
-    reports = document["reports"] if isinstance(document["reports"], list) else []
-    for index, report in enumerate(report for report in reports if isinstance(report, dict)):
+    for index, report in enumerate(reports):
         _read_pins(report, ("reports", index), secrets, findings)
         _place_pins(report, secrets)
         for text in _texts(report.get("pins")):
