@@ -261,7 +261,8 @@ def _connect_reader(path: Path, busy_seconds: float) -> sqlite3.Connection:
 
 def _needs_rollback(exc: sqlite3.Error, path: Path) -> bool:
     code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN) and Path(f"{path}-journal").exists()
+    journal = Path(f"{os.path.realpath(path)}-journal")  # where a link leads
+    return code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN) and journal.exists()
 
 
 def _raw_sqlite(path: Path, mode: str, busy_seconds: float) -> sqlite3.Connection:
