@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from crawler.config.models import AUTO, MASK, PUBLIC_TABLES, SECRET_KEYS, Settings, Table, keys_of
+from crawler.config.models import AUTO, DEFAULT_ENDPOINT, MASK, PUBLIC_TABLES, SECRET_KEYS, Settings, Table, keys_of
 from crawler.config.sources import texts_of
 from crawler.config.toml import read_toml
 from crawler.domain.models import DEFAULT_VARIANT
@@ -148,6 +148,8 @@ def _key(key: str) -> str:
 
 
 _DEFAULT = "default"
+#: What of an account the environment gives, or a profile of the UCloud CLI, instead of the file.
+_GIVEN = ("public_key", "private_key", "endpoint", "projects")
 
 
 def origins_of(settings: Settings, *, database_given: bool = False) -> dict[str, str]:
@@ -157,7 +159,12 @@ def origins_of(settings: Settings, *, database_given: bool = False) -> dict[str,
     name = source.name if source else "environment"
     found = dict(_walk(document, raw, "", name))
     if "accounts" not in raw:
-        found |= {path: "environment" for path in found if path.startswith("accounts[") and _is_key(path)}
+        found |= {
+            f"accounts[{index}].{key}": "environment"
+            for index, row in enumerate(document["accounts"])
+            for key in _GIVEN
+            if _is_given(row[key])
+        }
     if database_given:
         found["database"] = "--database"
     return found | _proxy_origins(settings, found)
@@ -175,8 +182,9 @@ def _proxy_origins(settings: Settings, found: Mapping[str, str]) -> dict[str, st
     return origins | dict.fromkeys(shared, "[network]")
 
 
-def _is_key(path: str) -> bool:
-    return path.endswith(("public_key", "private_key", "endpoint", "projects"))
+def _is_given(value: Any) -> bool:
+    """Return whether the *value* of one of these keys is another than that which counts where nobody gives one."""
+    return value not in (DEFAULT_ENDPOINT, ["*"])
 
 
 def _walk(value: Mapping[str, Any], raw: Any, at: str, name: str) -> Iterator[tuple[str, str]]:
@@ -191,15 +199,15 @@ def _walk(value: Mapping[str, Any], raw: Any, at: str, name: str) -> Iterator[tu
             for index, row in enumerate(item):
                 yield from _walk(row, rows[index] if index < len(rows) else {}, f"{path}[{index}]", name)
         else:
-            yield path, _origin(table, key, name)
+            yield path, _origin(table, key, item, name)
 
 
-def _origin(table: Mapping[str, Any], key: str, name: str) -> str:
+def _origin(table: Mapping[str, Any], key: str, value: Any, name: str) -> str:
     if f"{key}_file" in table:
         return f"file {table[f'{key}_file']}"
     if key in table:
         return f"{name}, environment" if "${" in str(table[key]) else name
-    if key in ("public_key", "private_key") and "profile" in table:
+    if key in _GIVEN and "profile" in table and _is_given(value):
         return f"profile {table['profile']}"
     return _DEFAULT
 
