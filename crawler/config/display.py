@@ -17,7 +17,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from crawler.config.models import AUTO, DEFAULT_ENDPOINT, MASK, PUBLIC_TABLES, SECRET_KEYS, Settings, Table, keys_of
-from crawler.config.sources import texts_of
+from crawler.config.sources import texts_of, without_environment
 from crawler.config.toml import read_toml
 from crawler.domain.models import DEFAULT_VARIANT
 from crawler.domain.proxies import DIRECT, Proxy
@@ -252,12 +252,15 @@ def needs_of(path: Path) -> Needs:
         optional.update(dict.fromkeys(_OPTIONAL.findall(text)))
         if keys[0] not in PUBLIC_TABLES and not SECRET_KEYS.isdisjoint(keys):
             secrets.update(named)
-        if not key.endswith("_file") or "${" in text or key in _PUBLIC_FILES:
+        if not key.endswith("_file") or key in _PUBLIC_FILES:
             continue
-        if "/" in text:
-            files[folder / Path(text).expanduser()] = None
+        name, unset = without_environment(text)
+        if unset or not name.strip():
+            continue
+        if "/" in name:
+            files[folder / Path(name).expanduser()] = None
         else:
-            credentials[text] = folder / text
+            credentials[name] = folder / name
     return Needs(
         credentials=tuple(credentials.items()),
         files=tuple(files),
@@ -268,9 +271,17 @@ def needs_of(path: Path) -> Needs:
 
 
 def files_beside(path: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """Return the public files that the configuration at *path* names: those in its folder, and the others."""
+    """
+    Return the public files that the configuration at *path* names: those in its folder, and the others.
+
+    Among the others are those that a variable without a default names.
+    """
     folder = path.absolute().parent
-    named = [text for keys, text in texts_of(read_toml(path)) if keys[-1] in _PUBLIC_FILES]
-    files = dict.fromkeys(folder / Path(text).expanduser() for text in named)
-    beside = tuple(file for file in files if file.parent == folder)
+    files: dict[Path, bool] = {}
+    for keys, text in texts_of(read_toml(path)):
+        if keys[-1] in _PUBLIC_FILES:
+            name, unset = without_environment(text)
+            file = folder / Path(name).expanduser()
+            files[file] = file.parent == folder and not unset
+    beside = tuple(file for file, is_beside in files.items() if is_beside)
     return beside, tuple(file for file in files if file not in beside)

@@ -301,7 +301,7 @@ def holds_secret(raw: dict[str, Any]) -> bool:
 
 
 def _is_secret(keys: tuple[str, ...], text: str) -> bool:
-    if any(map(_is_literal, passwords(_expanded(text)[0]))):
+    if any(map(_is_literal, passwords(without_environment(text)[0]))):
         return True
     is_kept = keys[0] not in PUBLIC_TABLES and ("headers" in keys or not _SECRETS.isdisjoint(keys))
     return is_kept and not keys[-1].endswith("_file") and _is_literal(text)
@@ -309,11 +309,11 @@ def _is_secret(keys: tuple[str, ...], text: str) -> bool:
 
 def _is_literal(text: str) -> bool:
     """Return whether *text* says something without the environment; the default of a reference does."""
-    plain, unset = _expanded(text)
+    plain, unset = without_environment(text)
     return bool(plain.strip()) and not unset
 
 
-def _expanded(text: str) -> tuple[str, list[str]]:
+def without_environment(text: str) -> tuple[str, list[str]]:
     """Return *text* where nothing is set in the environment, and what is said of references without a default."""
     unset: list[str] = []
     return expand_text(text, {}, unset.append), unset

@@ -99,11 +99,12 @@ def test_needs(tmp_path: Path) -> None:
         headers = { channel-key_file = "channel.key" }
         [smtp]
         ca_file = "ca.pem"
+        password_file = "${MAIL_KEY:-mail.key}"
         """,
     )
     needs = needs_of(path)
 
-    assert needs.credentials == (("ping.url", tmp_path / "ping.url"), ("channel.key", tmp_path / "channel.key"))
+    assert needs.credentials == tuple((name, tmp_path / name) for name in ("ping.url", "channel.key", "mail.key"))
     assert needs.files == (Path("/etc/crawler/private.key"),)
     assert needs.variables == ("A_KEY",)
 
