@@ -351,7 +351,7 @@ def test_secret_configuration(light: Driver) -> None:
 
     assert CLOUD["private_key"] not in result.output
     assert "kubectl create secret generic crawler-config --from-file=crawler.toml=" in result.stdout
-    assert "secret: {secretName: crawler-config}" in result.stdout
+    assert "secret: {secretName: crawler-config, defaultMode: 288}" in result.stdout  # 0440: or each run would warn
     assert "kind: ConfigMap" not in result.stdout
     assert "more/pins.txt is not in what is printed" in result.stderr
 
