@@ -197,6 +197,15 @@ def _add(sources: Sources, name: str, path: Path | None, body: bytes, scanned: S
     return bool(kept.pins)
 
 
+def from_here(name: str) -> str:
+    """Return the path *name* as a checkout has it: from the present folder on where it lies below, with slashes."""
+    path = Path(name)
+    here = Path(os.path.abspath("."))  # noqa: PTH100 - no link followed
+    if path.is_absolute() and path.is_relative_to(here):
+        path = path.relative_to(here)
+    return os.path.normpath(path).replace(os.sep, "/")
+
+
 def rescanned(sources: Sources, changed: Mapping[str, PinFile]) -> Sources:
     """Return what *sources* hold now that some files have *changed*."""
     fresh = Sources(wants=sources.wants, is_live=sources.is_live)
