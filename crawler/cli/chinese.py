@@ -303,6 +303,7 @@ _SENTENCES = {
     "The configuration has no [[reports]]: add one, as in {v}.": "配置中没有 [[reports]]：请添加，例如 {}。",
     "No digest {v} waits to be sent; `crawler report list` shows what waits.": "没有编号为 {} 的待发送报告；`crawler report list` 列出待发送的内容。",
     "The folder {v} does not exist: make it, or have {v} name another.": "目录 {} 不存在：请先创建，或用 {} 指定其他目录。",
+    "There is no report {}; the history has {}.": "没有名为 {} 的报告；历史记录中有 {}。",
     "There is no report {}; the configuration has {}.": "没有名为 {} 的报告；配置中有 {}。",
     "{} exists already and is left as it is; {v} names another.": "{} 已存在，未作改动；可用 {} 指定其他文件。",
     "internal error ({v}){v}": "内部错误（{}）{}",
