@@ -181,6 +181,8 @@ def is_first_error(settings: Settings, engine: Engine, fence: Fence | None, erro
     sort, sentence = ("lock" if isinstance(error, LockTaken) else "error"), " ".join(str(error).split())
     try:
         with begin(engine, fence) as conn:
-            return conditions.first_to_tell(conn, (sort, source_of(settings), steady(sentence)), sentence, now)
+            is_first = conditions.first_to_tell(conn, (sort, source_of(settings), steady(sentence)), sentence, now)
     except DatabaseUnavailable:
         return True
+    error.is_kept = True
+    return is_first
