@@ -98,3 +98,21 @@ def test_end_is_told_once(light: Driver) -> None:
     assert "variant" in first
     assert second == ""
     assert over.count("No longer: ") == 1
+
+
+def test_error_of_another_account(light: Driver) -> None:
+    """What keeps the run of one account from its work is not over because that of another, of its own, is well."""
+    with run_in_thread(make_timeline()) as cloud:
+
+        def run(name: str, gpu_type: str, code: int | None = None) -> str:
+            variant = {"name": "g", "MachineType": "G", "GPUType": gpu_type}
+            light.configure(account(cloud.url, "one", variants=[variant]), account(cloud.url, "two"))
+            return light.call("run", "--account", name, code=code).stderr
+
+        run("one", "V100")
+        first, *others = run("one", "T4", 2), run("two", "T4"), run("one", "T4", 2), run("two", "T4")
+        over = run("one", "V100")
+
+    assert "variant" in first
+    assert others == ["", "", ""]
+    assert over.count("No longer: ") == 1
