@@ -306,6 +306,7 @@ _SENTENCES = {
     "There is no report {}; the history has {}.": "没有名为 {} 的报告；历史记录中有 {}。",
     "There is no report {}; the configuration has {}.": "没有名为 {} 的报告；配置中有 {}。",
     "{} exists already and is left as it is; {v} names another.": "{} 已存在，未作改动；可用 {} 指定其他文件。",
+    "the present folder is not there any more; change into another": "当前目录已不存在；请切换到其他目录",
     "internal error ({v}){v}": "内部错误（{}）{}",
     "The database {v} holds no history yet: `crawler run` makes it.": "数据库 {} 中尚无历史记录：`crawler run` 会创建。",
     "The database {v} has {v}: run `crawler db upgrade` once.": "数据库 {} 的表结构为 {}：请运行一次 `crawler db upgrade`。",

@@ -33,6 +33,7 @@ from crawler.config.sources import (
     SecretFiles,
     candidates,
     expand_all,
+    home_of,
     in_home,
     plain_project,
     read_profile,
@@ -419,8 +420,9 @@ def _resolve_account(
         return
     del account["profile"]
     found = read_profile(profile, environ, lambda sentence: findings.problem((*at, "profile"), sentence))
-    credentials = Path(environ.get("HOME") or Path.home()) / ".ucloud" / "credential.json"
-    warn_open(credentials, str(credentials), findings)
+    if home := home_of(environ):
+        credentials = home / ".ucloud" / "credential.json"
+        warn_open(credentials, str(credentials), findings)
     # Placeholders keep a profile that cannot be read from also being two missing keys.
     account["public_key"] = found.get("public_key", "unreadable")
     account["private_key"] = found.get("private_key", "unreadable")
