@@ -53,6 +53,8 @@ class CrawlerError(Exception):
     exit_code: ExitCode = ExitCode.INTERNAL
     #: It lasts, and was reported when it began: the exit code says enough.
     was_told: bool = False
+    #: The database keeps that it was reported.
+    is_kept: bool = False
 
     def __init__(self, message: str | None = None) -> None:
         """Take *message*, or the class's own docstring when there is none."""

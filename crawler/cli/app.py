@@ -234,12 +234,24 @@ def _internal(exc: Exception, context: CliContext) -> ExitCode:
     if isinstance(exc, OSError) and exc.errno in _ABOUT_A_NAME and exc.filename is not None:
         context.say(f"Error: {exc.filename}: {exc.strerror}", level="error")
         return ExitCode.USAGE
+    if isinstance(exc, FileNotFoundError) and _is_nowhere():
+        context.say("Error: the present folder is not there any more; change into another", level="error")
+        return ExitCode.USAGE
     first = visible(next(iter(str(exc).splitlines()), ""))
     how = "" if context.verbosity >= 2 else "; -vv shows where"
     context.say(f"Error: internal error ({type(exc).__name__}: {first}){how}", level="error")
     if context.verbosity >= 2:
         context.say("".join(traceback.format_exception(exc)).rstrip(), level="error")
     return ExitCode.INTERNAL
+
+
+def _is_nowhere() -> bool:
+    """Return whether the present folder was removed."""
+    try:
+        os.getcwd()  # noqa: PTH109 - to see whether it raises
+    except FileNotFoundError:
+        return True
+    return False
 
 
 # --- global options --------------------------------------------------------------------------------------------------

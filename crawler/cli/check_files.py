@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crawler.config.pin_files import LARGEST, bodies_in, checkouts_in, is_tracked, untracked_in
+from crawler.config.pin_files import LARGEST, bodies_in, checkouts_in, is_git_silent, is_tracked, untracked_in
 from crawler.config.textfiles import decoded, read_bytes, read_stream
 from crawler.domain.scanner import Scanned, may_hold_ids, scan
 from crawler.domain.text import agreeing, counted
@@ -98,6 +98,7 @@ def read_sources(names: Sequence[str], wants: Callable[[FoundPin], bool]) -> Sou
     raise_all(problems)
     named = {os.path.abspath(name) for name in names}  # noqa: PTH100 - see above
     sources.notes += [*untracked_notes(sources.untracked, sources.read), *inside_notes(sources.inside, named)]
+    sources.notes += silence_notes(sources.untracked)
     return sources
 
 
@@ -116,6 +117,16 @@ def inside_notes(inside: Mapping[str, Collection[Path]], named: Collection[str])
         f"Warning: {name}: {counted(count, 'checkout')} inside it {agreeing(count, 'was', 'were')} not read; "
         "name what is to be checked."
         for name, count in _counted_but(inside, named)
+    ]
+
+
+def silence_notes(folders: Collection[str]) -> list[str]:
+    """Return a sentence for each of *folders* that is in a checkout of which git tells nothing."""
+    return [
+        f"Warning: {name}: git does not tell which files it tracks (is it installed, and is the checkout this "
+        "user's?); hidden ones and those over 1 MiB were not read."
+        for name in folders
+        if is_git_silent(Path(name))
     ]
 
 
@@ -184,6 +195,15 @@ def _add(sources: Sources, name: str, path: Path | None, body: bytes, scanned: S
         sources.rules += pin_rules(kept, name)
         sources.files[name] = PinFile(name=name, path=path, body=body, is_source=scanned.is_source)
     return bool(kept.pins)
+
+
+def from_here(name: str) -> str:
+    """Return the path *name* as a checkout has it: from the present folder on where it lies below, with slashes."""
+    path = Path(name)
+    here = Path(os.path.abspath("."))  # noqa: PTH100 - no link followed
+    if path.is_absolute() and path.is_relative_to(here):
+        path = path.relative_to(here)
+    return os.path.normpath(path).replace(os.sep, "/")
 
 
 def rescanned(sources: Sources, changed: Mapping[str, PinFile]) -> Sources:

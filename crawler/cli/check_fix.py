@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from crawler.cli.check_files import PinFile, Sources, rescanned
+from crawler.cli.check_files import PinFile, Sources, from_here, rescanned
 from crawler.cli.context import CliContext
 from crawler.cli.output import write_out
 from crawler.domain.scanner.words import ID_IN_TEXT, IMAGE_ID, Effect, image_key
@@ -235,7 +235,7 @@ def diff_of(file: PinFile, fixes: Sequence[Fix]) -> Iterator[str]:
     """
     text = file.body.decode("utf-8-sig")
     lines, after = text.split("\n"), fixed_body(file, fixes).decode("utf-8-sig").split("\n")
-    name = os.path.normpath(file.name).replace(os.sep, "/")
+    name = from_here(file.name)
     yield f"--- {_named(f'a/{name}')}\n+++ {_named(f'b/{name}')}\n"
     for number in dict.fromkeys(text.count("\n", 0, fix.at) for fix in fixes):
         end = "\n" if number + 1 < len(lines) else "\n\\ No newline at end of file\n"
@@ -245,9 +245,13 @@ def diff_of(file: PinFile, fixes: Sequence[Fix]) -> Iterator[str]:
 
 
 def _named(path: str) -> str:
-    """Return *path* as git writes it in a diff: in quotes, its bytes as octal numbers, where it is no plain text."""
+    """
+    Return *path* as git writes it in a diff: in quotes, its bytes as octal numbers, where it is no plain text.
+
+    Behind one with a blank stands a tab, by which `patch` tells its end from that of a word.
+    """
     if path.isprintable() and not {'"', "\\"} & set(path):
-        return path
+        return f"{path}\t" if " " in path else path
     plain = (
         chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\' else f"\\{byte:03o}" for byte in os.fsencode(path)
     )

@@ -12,12 +12,12 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
 from crawler import __version__
+from crawler.cli.check_files import from_here
 from crawler.domain.scanner.words import Effect
 from crawler.domain.text import agreeing, one_line
 from crawler.queries.check.rules import BAD, NOT_KNOWN, OUT_OF_SCOPE, OUTCOMES, CheckOutcome, CheckRow
@@ -93,11 +93,7 @@ def _path(row: CheckRow) -> str | None:
     """Return the path of the row's file as a checkout has it: relative, with slashes."""
     if row.file is None or row.file == "stdin":
         return None
-    path = Path(row.file)
-    here = Path(os.path.abspath("."))  # noqa: PTH100 - as the shell has it, no link followed
-    if path.is_absolute() and path.is_relative_to(here):
-        path = path.relative_to(here)
-    return os.path.normpath(path).replace(os.sep, "/")
+    return from_here(row.file)
 
 
 def _fingerprint(row: CheckRow, before: int) -> str:

@@ -43,13 +43,15 @@ def demo(context: CliContext, path: Path, is_kept_open: bool) -> None:
     if context.database is not None:
         raise UsageError("The demo makes a database of its own; --keep-in FILE says where.")
     path = path.absolute()
-    if path.exists():
-        if path.name != DEFAULT_FILE:
-            raise UsageError(f"{path} exists already; name a file that does not.")
-        path.unlink()
+    page = path.with_name(f"{path.name}.html") if path.suffix == ".html" else path.with_suffix(".html")
+    if path.name != DEFAULT_FILE:
+        for there in (path, page):
+            if there.exists():
+                raise UsageError(f"{there} exists already; name a file that does not.")
+    path.unlink(missing_ok=True)
     context.say("Playing five runs on the built-in cloud; a few seconds…")
     screen = play(path, clock=context.clock, say=tr)
-    message, page = mail(path, clock=context.clock, language=spoken()), path.with_suffix(".html")
+    message = mail(path, clock=context.clock, language=spoken())
     page.write_text(message.html, encoding="utf-8")
     context.say(f"\nThe mail that somebody gets who pinned uimage-vareox; as it looks: {os.path.relpath(page)}\n")
     context.say(f"{tr('Subject')}{tr(': ')}{message.subject}\n\n{message.text}")

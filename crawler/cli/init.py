@@ -99,7 +99,8 @@ def init(
         context.say(f"Wrote {file}.")
     _write(path, render(kept.named_in(starter)))
     context.say(f"Wrote {path}.")
-    run = f"{program()}{options(path if str(path) != 'crawler.toml' else None, context.database)} run"
+    is_found = str(path) == "crawler.toml" and not context.environ.get("CRAWLER_CONFIG")
+    run = f"{program()}{options(None if is_found else path, context.database)} run"
     if not has_keys:
         context.say(f"Next: export {' '.join(f'{name}=…' for name in missing)}; {run}")
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from crawler.cli.check import COLUMNS, rows_now
-from crawler.cli.check_files import inside_notes, untracked_notes
+from crawler.cli.check_files import inside_notes, silence_notes, untracked_notes
 from crawler.cli.context import CliContext, pass_cli
 from crawler.cli.hints import require_records
 from crawler.cli.options import table_options, target_options
@@ -75,6 +75,7 @@ def known_rules(
         folders = [name for name in named if os.path.isdir(name)]  # noqa: PTH112 - no error
         paths_named = {os.path.abspath(name) for name in named}  # noqa: PTH100 - as named
         notes = untracked_notes({name: untracked_in(Path(name)) for name in folders}, paths_named)
-        for note in (*notes, *inside_notes({name: checkouts_in(Path(name)) for name in folders}, paths_named)):
+        notes += inside_notes({name: checkouts_in(Path(name)) for name in folders}, paths_named)
+        for note in (*notes, *silence_notes(folders)):
             context.say(note, level="warning")
     return rules_of(pinned, (*paths, *names), complain)

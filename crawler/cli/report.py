@@ -139,10 +139,13 @@ def send(context: CliContext, names: tuple[str, ...], since: datetime | None, wa
 @pass_cli
 def list_digests(context: CliContext, include_ended: bool, names: tuple[str, ...], fmt: str) -> None:
     """List what waits to be told, to whom, since when and why; with --all what was told, too."""
-    from crawler.db.digest_records import digests
+    from crawler.db.digest_records import digests, known_reports
 
     zone = context.history_settings().timezone
     with context.history() as conn:
+        known = known_reports(conn)
+        if unknown := [name for name in names if name not in known]:
+            raise UsageError(f"There is no report {unknown[0]!r}; the history has {', '.join(known) or 'none'}.")
         rows = digests(conn, include_ended=include_ended, names=names)
     if not emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=zone, fields=names_in_json(DigestRecord)):
         context.say("Nothing was ever told." if include_ended else "Nothing waits to be told.")
@@ -157,9 +160,13 @@ def retry(context: CliContext, digests: tuple[str, ...], wait_seconds: float) ->
     settings = context.settings()
 
     def work(engine: Engine, fence: Fence, clock: Callable[[], datetime]) -> Reported:
+        from crawler.db.digest_records import known_reports
         from crawler.db.engine import read
 
         with read(engine) as conn:
+            known = {*known_reports(conn), *(report.name for report in settings.reports)}
+            if unknown := [word for word in digests if not (word.isdecimal() or word in known)]:
+                raise UsageError(f"There is no report {unknown[0]!r}; the configuration has {_all_names(settings)}.")
             ids = _waiting_ids(conn, digests)
         return _send(settings, engine, fence, clock, only=ids)
 

@@ -23,7 +23,6 @@ from crawler.cli.output import json_line, write_out
 from crawler.domain.filters import Filters
 from crawler.domain.text import counted, visible, visible_lines
 from crawler.errors import (
-    ConfigurationError,
     CrawlerError,
     DatabaseUnavailable,
     EmptySelection,
@@ -101,7 +100,11 @@ def run(
 
 @contextmanager
 def _errors_once(context: CliContext, selected: Filters) -> Iterator[None]:
-    """Have an error of the configuration or the database said once where nobody watches, and then its end."""
+    """
+    Have an error of the command line, the configuration or the database said once where nobody watches, and its end.
+
+    What the database keeps of it is not kept here as well: its end would be said twice.
+    """
     from crawler.ops.error_notice import ErrorNotice
 
     if _is_watched(context) or not replace(selected, account=()).is_all:
@@ -111,8 +114,9 @@ def _errors_once(context: CliContext, selected: Filters) -> Iterator[None]:
     subject = "\n".join(map(str, (Path.cwd(), config, context.database, *selected.account)))
     try:
         yield
-    except (ConfigurationError, DatabaseUnavailable) as exc:
-        exc.was_told = exc.was_told or not ErrorNotice(_memory_folders(context), subject).is_first(str(exc))
+    except (UsageError, DatabaseUnavailable) as exc:
+        if not (exc.was_told or exc.is_kept):
+            exc.was_told = not ErrorNotice(_memory_folders(context), subject).is_first(str(exc))
         raise
     if said := ErrorNotice(_memory_folders(context), subject).end():
         context.say(f"No longer: {said}", level="warning")

@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from crawler.config.models import AUTO, MASK, PUBLIC_TABLES, SECRET_KEYS, Settings, Table, keys_of
-from crawler.config.sources import texts_of
+from crawler.config.models import AUTO, DEFAULT_ENDPOINT, MASK, PUBLIC_TABLES, SECRET_KEYS, Settings, Table, keys_of
+from crawler.config.sources import texts_of, without_environment
 from crawler.config.toml import read_toml
 from crawler.domain.models import DEFAULT_VARIANT
 from crawler.domain.proxies import DIRECT, Proxy
@@ -148,6 +148,8 @@ def _key(key: str) -> str:
 
 
 _DEFAULT = "default"
+#: What of an account the environment gives, or a profile of the UCloud CLI, instead of the file.
+_GIVEN = ("public_key", "private_key", "endpoint", "projects")
 
 
 def origins_of(settings: Settings, *, database_given: bool = False) -> dict[str, str]:
@@ -157,7 +159,12 @@ def origins_of(settings: Settings, *, database_given: bool = False) -> dict[str,
     name = source.name if source else "environment"
     found = dict(_walk(document, raw, "", name))
     if "accounts" not in raw:
-        found |= {path: "environment" for path in found if path.startswith("accounts[") and _is_key(path)}
+        found |= {
+            f"accounts[{index}].{key}": "environment"
+            for index, row in enumerate(document["accounts"])
+            for key in _GIVEN
+            if _is_given(row[key])
+        }
     if database_given:
         found["database"] = "--database"
     return found | _proxy_origins(settings, found)
@@ -175,8 +182,9 @@ def _proxy_origins(settings: Settings, found: Mapping[str, str]) -> dict[str, st
     return origins | dict.fromkeys(shared, "[network]")
 
 
-def _is_key(path: str) -> bool:
-    return path.endswith(("public_key", "private_key", "endpoint", "projects"))
+def _is_given(value: Any) -> bool:
+    """Return whether the *value* of one of these keys is another than that which counts where nobody gives one."""
+    return value not in (DEFAULT_ENDPOINT, ["*"])
 
 
 def _walk(value: Mapping[str, Any], raw: Any, at: str, name: str) -> Iterator[tuple[str, str]]:
@@ -191,15 +199,15 @@ def _walk(value: Mapping[str, Any], raw: Any, at: str, name: str) -> Iterator[tu
             for index, row in enumerate(item):
                 yield from _walk(row, rows[index] if index < len(rows) else {}, f"{path}[{index}]", name)
         else:
-            yield path, _origin(table, key, name)
+            yield path, _origin(table, key, item, name)
 
 
-def _origin(table: Mapping[str, Any], key: str, name: str) -> str:
+def _origin(table: Mapping[str, Any], key: str, value: Any, name: str) -> str:
     if f"{key}_file" in table:
         return f"file {table[f'{key}_file']}"
     if key in table:
         return f"{name}, environment" if "${" in str(table[key]) else name
-    if key in ("public_key", "private_key") and "profile" in table:
+    if key in _GIVEN and "profile" in table and _is_given(value):
         return f"profile {table['profile']}"
     return _DEFAULT
 
@@ -244,12 +252,15 @@ def needs_of(path: Path) -> Needs:
         optional.update(dict.fromkeys(_OPTIONAL.findall(text)))
         if keys[0] not in PUBLIC_TABLES and not SECRET_KEYS.isdisjoint(keys):
             secrets.update(named)
-        if not key.endswith("_file") or "${" in text or key in _PUBLIC_FILES:
+        if not key.endswith("_file") or key in _PUBLIC_FILES:
             continue
-        if "/" in text:
-            files[folder / Path(text).expanduser()] = None
+        name, unset = without_environment(text)
+        if unset or not name.strip():
+            continue
+        if "/" in name:
+            files[folder / Path(name).expanduser()] = None
         else:
-            credentials[text] = folder / text
+            credentials[name] = folder / name
     return Needs(
         credentials=tuple(credentials.items()),
         files=tuple(files),
@@ -260,9 +271,17 @@ def needs_of(path: Path) -> Needs:
 
 
 def files_beside(path: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """Return the public files that the configuration at *path* names: those in its folder, and the others."""
+    """
+    Return the public files that the configuration at *path* names: those in its folder, and the others.
+
+    Among the others are those that a variable without a default names.
+    """
     folder = path.absolute().parent
-    named = [text for keys, text in texts_of(read_toml(path)) if keys[-1] in _PUBLIC_FILES]
-    files = dict.fromkeys(folder / Path(text).expanduser() for text in named)
-    beside = tuple(file for file in files if file.parent == folder)
+    files: dict[Path, bool] = {}
+    for keys, text in texts_of(read_toml(path)):
+        if keys[-1] in _PUBLIC_FILES:
+            name, unset = without_environment(text)
+            file = folder / Path(name).expanduser()
+            files[file] = file.parent == folder and not unset
+    beside = tuple(file for file, is_beside in files.items() if is_beside)
     return beside, tuple(file for file in files if file not in beside)

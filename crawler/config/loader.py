@@ -33,6 +33,7 @@ from crawler.config.sources import (
     SecretFiles,
     candidates,
     expand_all,
+    home_of,
     in_home,
     plain_project,
     read_profile,
@@ -121,19 +122,25 @@ def load_pins(
     """
     Return the pins of all reports with the reports' names, and the files and folders that reports name for more.
 
-    Nothing else of the configuration is looked at. Raises ConfigurationError with every problem at once.
+    Nothing else of the configuration is looked at: secrets of reports may be out of reach. Raises ConfigurationError
+    with every problem at once.
     """
     path = _find(config, environ, cwd or Path.cwd())
     if path is None:
         return [], []
     findings = Findings()
-    raw = {"reports": read_toml(path).get("reports", [])}
-    document = expand_all(raw, environ, findings)
+    kept = ("name", "pins", "pins_file", "pins_from")
+    rows = read_toml(path).get("reports", [])
+    raw = [
+        {key: value for key, value in row.items() if key in kept}
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, dict)
+    ]
+    reports = expand_all({"reports": raw}, environ, findings)["reports"]
     secrets = SecretFiles(folder=path.parent.absolute(), environ=environ, findings=findings)
     pins: list[tuple[str, Pin]] = []
     names: list[str] = []
-    reports = document["reports"] if isinstance(document["reports"], list) else []
-    for index, report in enumerate(report for report in reports if isinstance(report, dict)):
+    for index, report in enumerate(reports):
         _read_pins(report, ("reports", index), secrets, findings)
         _place_pins(report, secrets)
         for text in _texts(report.get("pins")):
@@ -413,8 +420,9 @@ def _resolve_account(
         return
     del account["profile"]
     found = read_profile(profile, environ, lambda sentence: findings.problem((*at, "profile"), sentence))
-    credentials = Path(environ.get("HOME") or Path.home()) / ".ucloud" / "credential.json"
-    warn_open(credentials, str(credentials), findings)
+    if home := home_of(environ):
+        credentials = home / ".ucloud" / "credential.json"
+        warn_open(credentials, str(credentials), findings)
     # Placeholders keep a profile that cannot be read from also being two missing keys.
     account["public_key"] = found.get("public_key", "unreadable")
     account["private_key"] = found.get("private_key", "unreadable")

@@ -84,6 +84,13 @@ def is_tracked(folder: Path) -> bool:
     return bool(_of_git(folder, "--cached"))
 
 
+def is_git_silent(folder: Path) -> bool:
+    """Return whether *folder* lies in a checkout of which git tells nothing: it is missing, or refuses."""
+    place = Path(os.path.realpath(folder))
+    is_checkout = any(os.path.lexists(above / ".git") for above in (place, *place.parents))
+    return is_checkout and not _said_by_git(folder, "rev-parse", "--git-dir")
+
+
 def untracked_in(folder: Path) -> list[Path]:
     """Return the files in *folder* that would be read if git tracked them, without those that it ignores."""
     names = _of_git(folder, "--others", "--exclude-standard") or ()

@@ -65,15 +65,24 @@ def path_of(location: Location) -> str:
 # --- the file --------------------------------------------------------------------------------------------------------
 
 
+def home_of(environ: Mapping[str, str]) -> Path | None:
+    """Return the user's home folder; None where there is none, as for a user without a name in a container."""
+    if environ.get("HOME"):
+        return Path(environ["HOME"])
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
 def candidates(environ: Mapping[str, str], cwd: Path, platform: str = sys.platform) -> list[Path]:
     """Return the places a configuration is looked for without being named, in order."""
-    home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
+    home = home_of(environ)
     folders = []
     if environ.get("XDG_CONFIG_HOME"):
         folders.append(Path(environ["XDG_CONFIG_HOME"]))
-    elif platform == "darwin":
-        folders.append(home / "Library" / "Application Support")
-    if home / ".config" not in folders and not environ.get("XDG_CONFIG_HOME"):
+    elif home is not None:
+        folders += [home / "Library" / "Application Support"] if platform == "darwin" else []
         folders.append(home / ".config")
     return [cwd / FILE_NAME, *(folder / "crawler" / FILE_NAME for folder in folders)]
 
@@ -231,9 +240,8 @@ class SecretFiles:
 
 def in_home(name: str, environ: Mapping[str, str]) -> Path:
     """Return *name* as a path, with a leading `~/` replaced by the home folder."""
-    if name.startswith("~/"):
-        return Path(environ.get("HOME") or Path.home()) / name[2:]
-    return Path(name)
+    home = home_of(environ) if name.startswith("~/") else None
+    return Path(name) if home is None else home / name[2:]
 
 
 # --- the UCloud CLI's files ------------------------------------------------------------------------------------------
@@ -245,7 +253,10 @@ def read_profile(name: str, environ: Mapping[str, str], complain: Callable[[str]
 
     Both files are arrays of objects with a `profile`; an object alone (the CLI before 0.1.8) is the profile `default`.
     """
-    home = Path(environ.get("HOME") or Path.home())
+    home = home_of(environ)
+    if home is None:
+        complain("is one of the UCloud CLI's, which keeps them in the home folder, and this user has none")
+        return {}
     found: dict[str, str] = {}
     names: set[str] = set()
     for file_name in ("credential.json", "config.json"):
@@ -301,7 +312,7 @@ def holds_secret(raw: dict[str, Any]) -> bool:
 
 
 def _is_secret(keys: tuple[str, ...], text: str) -> bool:
-    if any(map(_is_literal, passwords(_expanded(text)[0]))):
+    if any(map(_is_literal, passwords(without_environment(text)[0]))):
         return True
     is_kept = keys[0] not in PUBLIC_TABLES and ("headers" in keys or not _SECRETS.isdisjoint(keys))
     return is_kept and not keys[-1].endswith("_file") and _is_literal(text)
@@ -309,11 +320,11 @@ def _is_secret(keys: tuple[str, ...], text: str) -> bool:
 
 def _is_literal(text: str) -> bool:
     """Return whether *text* says something without the environment; the default of a reference does."""
-    plain, unset = _expanded(text)
+    plain, unset = without_environment(text)
     return bool(plain.strip()) and not unset
 
 
-def _expanded(text: str) -> tuple[str, list[str]]:
+def without_environment(text: str) -> tuple[str, list[str]]:
     """Return *text* where nothing is set in the environment, and what is said of references without a default."""
     unset: list[str] = []
     return expand_text(text, {}, unset.append), unset

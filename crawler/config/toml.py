@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from crawler.errors import ConfigurationError
 _ODD_QUOTES = "[“”„‟‘’＂＇「」『』«»]"
 #: Far more than any table of ours is nested.
 _DEEPEST = 32
+#: What came through each pipe, as of `--config <(sops -d crawler.toml)`: it comes once, and some commands look twice.
+_piped: dict[tuple[int, int], str] = {}
 #: TOML's own range.
 _INTEGERS = range(-(2**63), 2**63)
 
@@ -22,10 +25,24 @@ _INTEGERS = range(-(2**63), 2**63)
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the document in the file at *path*; raise ConfigurationError."""
     try:
-        text = read_text(path)
+        text = _text_of(path)
     except ValueError as exc:
         raise ConfigurationError(str(path), [str(exc)]) from None
     return parse_toml(text, str(path))
+
+
+def _text_of(path: Path) -> str:
+    """Return the text of the file at *path*; raise ValueError as `read_text` does."""
+    try:
+        about = path.stat()
+    except (OSError, ValueError):
+        return read_text(path)  # which says what is wrong
+    if not stat.S_ISFIFO(about.st_mode):
+        return read_text(path)
+    pipe = (about.st_dev, about.st_ino)
+    if pipe not in _piped:
+        _piped[pipe] = read_text(path)
+    return _piped[pipe]
 
 
 def parse_toml(text: str, source: str) -> dict[str, Any]:

@@ -149,6 +149,11 @@ def other_zones(conn: Connection, watch: Filters, *, but: Collection[ZoneKey]) -
     return OtherZones(zones, regions, accounts)
 
 
+def known_reports(conn: Connection) -> list[str]:
+    """Return the names of the reports that a run has known, sorted."""
+    return sorted(conn.scalars(select(SubscriptionRow.name)))
+
+
 def digests(
     conn: Connection, *, include_ended: bool = False, names: Collection[str] = (), ids: Collection[int] | None = None
 ) -> list[DigestRecord]:

@@ -53,8 +53,12 @@ GPU_TYPES = ("V100", "T4")
 MOST_GPU_TYPES = 8
 LIMITS = (20, 100, 200, 500, 1000)
 MOST_ZONES = 10
-#: Ids of projects, resources and requests.
-_PRIVATE = re.compile(r"\b(?:org|uhost|uphost|uk8s|user|vpc|subnet)-[A-Za-z0-9-]+|\b[0-9a-f]{8}-[0-9a-f-]{27}\b")
+#: Ids of projects, resources, images and requests; addresses of machines, pages and people.
+_PRIVATE = re.compile(
+    r"\b(?:org|uhost|uphost|uk8s|user|vpc|subnet|u?image|bsi)-[A-Za-z0-9-]+|\b[0-9a-f]{8}-[0-9a-f-]{27}\b"
+    r"|\S*(?:://|@)\S*|(?<=\bhost )\S+|\b\d{1,3}(?:\.\d{1,3}){3}\b(?::\d+)?"
+    r"|(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])|\b(?:[\w-]+\.)+[A-Za-z]{2,}\b(?::\d+)?"
+)
 _SHOWN_CHARACTERS = 100
 
 
@@ -107,14 +111,14 @@ async def ask(
             asked = reconcile(catalog, selection, (), previous=None, is_good=True).asked if catalog else ()
             if discovery.credential is not None or not asked:
                 refusal = discovery.credential.message if discovery.credential else "no zone is known"
-                told("which actions are known", f"cannot be told: {_harmless(refusal)}")
+                told("which actions are known", f"cannot be told: {impersonal(refusal)}")
                 return found
             brake = CancelScope(monotonic=timing.monotonic, deadline=deadline)
             async with brake.watched():
                 async for question, answer, details in _Asker(client, brake, asked).everything():
                     told(question, answer, **details)
     except (NetworkFailure, Cancelled, OSError, ValueError) as exc:
-        told("all others", f"cannot be told: {_harmless(str(exc))}")
+        told("all others", f"cannot be told: {impersonal(str(exc))}")
     return found
 
 
@@ -232,9 +236,9 @@ def _outcome(said: Mapping[str, Any] | Refusal) -> str:
     if not isinstance(said, Refusal):
         return "answers"
     code = f"RetCode {said.ret_code}: " if said.ret_code is not None else ""
-    return code + _harmless(said.message.partition(" (RetCode ")[0])
+    return code + impersonal(said.message.partition(" (RetCode ")[0])
 
 
-def _harmless(text: str) -> str:
-    """Return what the cloud said without ids that are somebody's own."""
+def impersonal(text: str) -> str:
+    """Return what the cloud or the network said without ids and addresses that are somebody's own."""
     return one_line(_PRIVATE.sub("…", text), _SHOWN_CHARACTERS)

@@ -226,18 +226,21 @@ def _is_in_tmp(path: str) -> bool:
 
 # --- Kubernetes ------------------------------------------------------------------------------------------------------
 
+#: What quotes a word of the commands in comments.
+_SHELL = {"shell": shlex.quote}
+
 
 def kubernetes(installation: Installation) -> str:
     """Return the CronJob: one run at a time, never a second try of a run, the next one comes by itself."""
     rhythm, _ = _rhythm(installation.minutes)
     words = _pod_words(installation)
-    return printed("crawler.ops", "cronjob.yaml.j2", {}, it=installation, rhythm=rhythm, words=words, grace=30)
+    return printed("crawler.ops", "cronjob.yaml.j2", _SHELL, it=installation, rhythm=rhythm, words=words, grace=30)
 
 
 def kubernetes_workers(installation: Installation) -> str:
     """Return the Deployment of a fleet's workers, and in comments what has their number follow what is due."""
     words, grace = _pod_words(installation), installation.stop_seconds
-    return printed("crawler.ops", "workers.yaml.j2", {}, it=installation, words=words, grace=grace, query=DUE_QUERY)
+    return printed("crawler.ops", "workers.yaml.j2", _SHELL, it=installation, words=words, grace=grace, query=DUE_QUERY)
 
 
 def worker_manifests(installation: Installation) -> str:
@@ -267,7 +270,7 @@ def manifests(installation: Installation) -> str:
 def surroundings(installation: Installation) -> str:
     """Return what the CronJob uses: ConfigMap, volume, a place to ask from, and whom the pods may call."""
     data = f"/var/lib/crawler/{PurePosixPath(installation.database).name}" if installation.database else ""
-    return printed("crawler.ops", "kubernetes.yaml.j2", {"block": block}, it=installation, data=data)
+    return printed("crawler.ops", "kubernetes.yaml.j2", {"block": block, **_SHELL}, it=installation, data=data)
 
 
 def block(text: str) -> str:

@@ -159,7 +159,8 @@ class Remembered:
     def _is_ours(self, key: Key) -> bool:
         """Return whether a condition of no account is one that this run can tell the end of."""
         if key[1] in ("warning", "error", "lock"):
-            return key[2] == self._source
+            # an error names the accounts of the run that it kept from its work: a run of others says nothing of it
+            return key[2] == self._source and (not key[4:] or not self._accounts.keys().isdisjoint(key[4:]))
         reports = self._settings.reports if self._result.deliveries is not None else ()
         return key[2] in {report.route if key[1] == "way" else report.name for report in reports}
 
@@ -173,14 +174,17 @@ def is_first_error(settings: Settings, engine: Engine, fence: Fence | None, erro
     """
     Return whether *error*, with which a run ended before it could record any, is to be told, and remember that it was.
 
-    The next run that records something tells that it is over. Where the database cannot be written it is told, and the
-    database is not waited for again where it was the error.
+    The next run of any of its accounts that records something tells that it is over. Where the database cannot be
+    written it is told, and the database is not waited for again where it was the error.
     """
     if isinstance(error, DatabaseUnavailable):
         return True
     sort, sentence = ("lock" if isinstance(error, LockTaken) else "error"), " ".join(str(error).split())
+    key = (sort, source_of(settings), steady(sentence), *sorted(account.name for account in settings.accounts))
     try:
         with begin(engine, fence) as conn:
-            return conditions.first_to_tell(conn, (sort, source_of(settings), steady(sentence)), sentence, now)
+            is_first = conditions.first_to_tell(conn, key, sentence, now)
     except DatabaseUnavailable:
         return True
+    error.is_kept = True
+    return is_first

@@ -126,6 +126,11 @@ def test_again(played: Played) -> None:
     assert process("demo", "--keep-in", "mine.db", cwd=folder).returncode == 2
     assert mine.read_bytes() == b"precious"
     mine.unlink()
+    page = folder / "mine.html"
+    page.write_bytes(b"precious")
+    assert f"{page} exists already" in process("demo", "--keep-in", "mine.db", cwd=folder).stderr
+    assert page.read_bytes() == b"precious"
+    page.unlink()
 
 
 def test_database_of_its_own(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 
 from crawler.domain.scanner.tree import OURS, Hit, Node, Surroundings, TableNode, Text, Word, find, find_in_block
 from crawler.domain.scanner.words import is_image_id
@@ -22,6 +22,12 @@ _NOTES: Mapping[str, str] = {
     "ucloud_uk8s_cluster": "Terraform never refreshes it: the cluster may run another image",
     "ucloud_instance": "the state shows the base image, not that of the system disk",
 }
+#: What every state says beside its version.
+_OF_A_STATE = frozenset({"terraform_version", "serial", "lineage"})
+#: What tells resources and modules of a state, and builds of a manifest, from what people list under such a name.
+_OF_A_RESOURCE = frozenset({"mode", "instances", "provider"})
+_OF_A_MODULE = frozenset({"outputs", "resources"})
+_OF_A_BUILD = frozenset({"artifact_id", "builder_type"})
 _OUTPUT = frozenset({"sensitive", "type", "value"})
 _WORD_OR_NUMBER = re.compile(r"-?\d+")
 
@@ -30,9 +36,8 @@ def is_written_by_a_tool(document: Node) -> bool:
     """Return whether *document* is what a tool wrote, and would write again: none that people edit."""
     if isinstance(document, list):
         return any(isinstance(one, TableNode) and one.get("NodeGroupId") is not None for one in document)
-    return isinstance(document, TableNode) and (
-        isinstance(document.get("builds"), list)
-        or any(is_such(document) for is_such in (_is_plan, _is_state, _is_stack, _is_output, is_answer))
+    return isinstance(document, TableNode) and any(
+        is_such(document) for is_such in (_is_manifest, _is_plan, _is_state, _is_stack, _is_output, is_answer)
     )
 
 
@@ -41,14 +46,34 @@ def is_answer(document: Node) -> bool:
     return isinstance(document, TableNode) and bool(document.keys() & {"RetCode", "NodeGroupList", "AutoScalingGroup"})
 
 
+def _is_manifest(document: TableNode) -> bool:
+    """Return whether *document* is what Packer says of its builds, and no list of builds that somebody wrote."""
+    builds = document.get("builds")
+    is_known = isinstance(builds, list) and document.get("last_run_uuid") is not None
+    return is_known or _is_list_with(builds, _OF_A_BUILD)
+
+
 def _is_plan(document: TableNode) -> bool:
     return bool(document.keys() & {"planned_values", "resource_changes"})
 
 
 def _is_state(document: TableNode) -> bool:
+    """Return whether *document* is a state of Terraform, and no list of resources that somebody wrote."""
     if document.get("version") is None:
         return _has_modules(document)
-    return isinstance(document.get("resources"), list) or isinstance(document.get("modules"), list)
+    resources, modules = document.get("resources"), document.get("modules")
+    if document.keys() & _OF_A_STATE:
+        return isinstance(resources, list) or isinstance(modules, list)
+    tables = (one for one in document.items("resources") if isinstance(one, TableNode))
+    is_ours = any(one.text("type").startswith(OURS) for one in tables)
+    return is_ours or _is_list_with(resources, _OF_A_RESOURCE) or _is_list_with(modules, _OF_A_MODULE)
+
+
+def _is_list_with(node: Node | None, keys: Set[str]) -> bool:
+    """Return whether *node* is a list with a table that has any of *keys*; one without elements may be."""
+    return isinstance(node, list) and (
+        not node or any(isinstance(one, TableNode) and not keys.isdisjoint(one.keys()) for one in node)
+    )
 
 
 def _is_stack(document: TableNode) -> bool:
@@ -78,7 +103,7 @@ def find_in_json(document: Node, *, is_terraform: bool = False) -> Iterator[Hit]
                 yield from find_in_json(element) if isinstance(element, TableNode) else find(element, Surroundings())
     elif not isinstance(document, TableNode):
         yield from find(document, Surroundings())
-    elif isinstance(document.get("builds"), list):
+    elif _is_manifest(document):
         yield from _in_manifest(document)
     elif _is_plan(document):
         yield from _in_plan(document)

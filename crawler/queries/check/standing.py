@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from crawler.domain.endings import end_soon
 from crawler.domain.filters import is_glob, known_name
+from crawler.domain.kinds import KINDS
 from crawler.domain.models import Target, normalise_name
 from crawler.domain.pins import PinnedImages, PinStanding
 from crawler.domain.reissues import newest
@@ -96,13 +97,25 @@ class Index:
             self._known_keys.add(key)
         return key
 
-    def keys_in_comments(self, slug: str) -> Sequence[str]:
-        """Return the normalised names that a comment calls *slug*."""
+    def called_in_comment(self, slug: str, target: Target, image_set: str | None) -> Sequence[ImageRow]:
+        """
+        Return the images to use that came last at *target* of those that a comment calls *slug*.
+
+        Of *image_set* (None: the one that `resolve` and the published ids are of), else of the only set that has any.
+        None where nothing tells which of several sets or names is meant.
+        """
         if self._slugs is None:
             self._slugs = {}
             for key in self.open_by_key:
                 self._slugs.setdefault(name_in_comment(key), []).append(key)
-        return self._slugs.get(slug, ())
+        found: dict[str, dict[str, list[ImageRow]]] = {}
+        for key in self._slugs.get(slug, ()):
+            for one in self.open_by_key[key].get(target, ()):
+                if not one.unusable:
+                    found.setdefault(one.image_set, {}).setdefault(key, []).append(one)
+        wanted = image_set or (KINDS[target.kind].default_set if target.kind in KINDS else "")
+        by_name = found.get(wanted) or (next(iter(found.values())) if len(found) == 1 else {})
+        return newest(next(iter(by_name.values()))) if len(by_name) == 1 else ()
 
     def zone_called(self, word: str) -> str:
         """Return the zone that *word* is but for its case; *word* itself where there is none."""
@@ -278,14 +291,8 @@ def _standing_at(index: Index, pin: PinRule, target: Target) -> PinVerdict:
         until = "was maintained until" if ends < index.now.astimezone(UTC).date() else "is maintained until"
         outcome, detail = "ending", f"{name} {until} {ends.isoformat()}"
     if outcome in ("missing", "never-seen") and pin.place and pin.place.named:
-        named = newest(
-            [
-                one
-                for key in index.keys_in_comments(pin.place.named)
-                for one in index.open_by_key[key].get(target, ())
-                if not one.unusable
-            ]
-        )
+        own = image or stay
+        named = index.called_in_comment(pin.place.named, target, own.image_set if own else None)
         if len(named) == 1:
             successor, name = named[0].image_id, name or named[0].image_name
             how = "there now" if named[0].state == "present" else "there, which is on hold"

@@ -7,6 +7,7 @@ import json
 import jsonschema
 
 from crawler.emulator import EXAMPLE_PRIVATE_KEY, EXAMPLE_PUBLIC_KEY, run_in_thread
+from crawler.ops.assumptions import impersonal
 from crawler.web.answers import answer_schemas
 from tests.acceptance.conftest import light as light
 from tests.support.driving import Driver, account
@@ -53,6 +54,20 @@ def test_answers(light: Driver) -> None:
     assert {(one["account"], one["endpoint"]) for one in found.values()} == {(1, "another")}
     for secret in ("our-account", EXAMPLE_PUBLIC_KEY, EXAMPLE_PRIVATE_KEY, "org-", "image-", port):
         assert secret not in shown + json.dumps(document), secret
+
+
+def test_addresses(light: Driver) -> None:
+    """No address is told that the cloud or the network says, of a machine, a page or a person."""
+    refused = "source 203.0.113.7 (2001:db8::7) of me@example.com is not listed: see https://console.example.com/ip"
+    with run_in_thread(make_timeline(zones={"hk-01": {}}, faults=[{"ret_code": 294, "message": refused}])) as cloud:
+        light.configure(account(cloud.url))
+        shown = light.call("doctor", "--assumptions").stdout
+    assert "cannot be told: source … (…) of … is not listed: see …" in shown
+
+    error = "Cannot connect to host api.intern:443 ssl:default [Connect call failed ('10.0.0.1', 9)]"
+    assert impersonal(error) == "Cannot connect to host … ssl:default [Connect call failed ('…', 9)]"
+    assert impersonal("the proxy http://me@10.0.0.1:3128 cannot be reached") == "the proxy … cannot be reached"
+    assert impersonal("RetCode 130: backend error at 12 of uimage-vareox") == "RetCode 130: backend error at 12 of …"
 
 
 def test_nothing_is_known(light: Driver) -> None:

@@ -125,6 +125,28 @@ def test_folder_with_git(story: tuple[str, Diary]) -> None:
     assert [row[0] for row in outcomes(story, "sub")] == ["sub/b.tf"]
 
 
+def test_checkout_that_git_does_not_tell_of(story: tuple[str, Diary], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where git is missing, or refuses somebody else's checkout, it is said which files were not read for that."""
+    Path(".github").mkdir()
+    for name in ("a.tf", ".github/c.tf"):
+        Path(name).write_text(POOL % "uimage-k")
+    subprocess.run(["git", "init", "-q"], check=True)
+    subprocess.run(["git", "add", "."], check=True)
+    told = "Warning: .: git does not tell which files it tracks (is it installed, and is the checkout this user's?); "
+    words = ("--database", story[0])
+    assert told not in call(*words, "check", ".", now=story[1].now).stderr
+    assert [row[0] for row in outcomes(story, ".")] == [".github/c.tf", "a.tf"]
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    said = call(*words, "check", ".", now=story[1].now).stderr
+    assert f"{told}hidden ones and those over 1 MiB were not read." in said
+    assert told in call(*words, "pins", ".", now=story[1].now).stderr
+    assert [row[0] for row in outcomes(story, ".")] == ["a.tf"]
+    Path("../other").mkdir()
+    Path("../other/a.tf").write_text(POOL % "uimage-k")
+    assert "git" not in call(*words, "check", "../other", now=story[1].now).stderr
+
+
 def test_folder_that_git_ignores(story: tuple[str, Diary]) -> None:
     """A folder that git ignores as a whole, as one of rendered manifests, is read as one without git."""
     subprocess.run(["git", "init", "-q"], check=True)

@@ -142,6 +142,26 @@ def test_diff_of_odd_names(story: tuple[str, Diary], name: bytes) -> None:
     assert path.read_text() == POOL % "uimage-b"
 
 
+def test_diff_of_an_absolute_path(story: tuple[str, Diary]) -> None:
+    """A file below the present folder has its way from there, however it was named: git takes no other."""
+    Path("pool.tf").write_text(POOL % "uimage-a")
+    result = call("--database", story[0], "check", Path.cwd(), "--diff", now=story[1].now, code=1)
+    subprocess.run(["git", "apply", "--unidiff-zero"], input=result.stdout, text=True, check=True)
+
+    assert Path("pool.tf").read_text() == POOL % "uimage-b"
+
+
+@pytest.mark.skipif(shutil.which("patch") is None, reason="patch is not installed")
+@pytest.mark.parametrize("name", ["pool.tf", "a b.tf", "ü.tf"])
+def test_diff_for_patch(story: tuple[str, Diary], name: str) -> None:
+    """`patch` takes the change as well, and finds the file by its name, blanks in it included."""
+    Path(name).write_text(POOL % "uimage-a")
+    result = call("--database", story[0], "check", ".", "--diff", now=story[1].now, code=1)
+    subprocess.run(["patch", "-p1", "--batch"], input=result.stdout_bytes, check=True)
+
+    assert Path(name).read_text() == POOL % "uimage-b"
+
+
 def test_diff_of_lone_returns(story: tuple[str, Diary]) -> None:
     """Where carriage returns alone end lines the whole file is one line for whoever reads a diff, and is not shown."""
     Path("pool.tf").write_bytes(POOL.replace("\n", "\r").encode() % b"uimage-a")

@@ -71,3 +71,48 @@ def test_database_unavailable(light: Driver, tmp_path: Path) -> None:
     assert second == ""
     assert "hunter2" not in note.read_text()
     assert note.stat().st_mode & 0o777 == 0o600
+
+
+def test_account_that_is_not_there(light: Driver) -> None:
+    """That no account fits the line of a crontab is told once, too."""
+    light.configure(account("http://127.0.0.1:9/"))
+    first, second = (said(light, 2, "--account", "prd") for _ in range(2))
+
+    assert "No account matches prd; the configuration has prod." in first
+    assert second == ""
+
+
+def test_end_is_told_once(light: Driver) -> None:
+    """What the database keeps of an error is kept there alone, and its end is told once."""
+    with run_in_thread(make_timeline()) as cloud:
+
+        def run(gpu_type: str, code: int | None = None) -> str:
+            variant = {"name": "g", "MachineType": "G", "GPUType": gpu_type}
+            light.configure(account(cloud.url, variants=[variant]))
+            return light.call("run", code=code).stderr
+
+        run("V100")
+        first, second = run("T4", 2), run("T4", 2)
+        over = run("V100")
+
+    assert "variant" in first
+    assert second == ""
+    assert over.count("No longer: ") == 1
+
+
+def test_error_of_another_account(light: Driver) -> None:
+    """What keeps the run of one account from its work is not over because that of another, of its own, is well."""
+    with run_in_thread(make_timeline()) as cloud:
+
+        def run(name: str, gpu_type: str, code: int | None = None) -> str:
+            variant = {"name": "g", "MachineType": "G", "GPUType": gpu_type}
+            light.configure(account(cloud.url, "one", variants=[variant]), account(cloud.url, "two"))
+            return light.call("run", "--account", name, code=code).stderr
+
+        run("one", "V100")
+        first, *others = run("one", "T4", 2), run("two", "T4"), run("one", "T4", 2), run("two", "T4")
+        over = run("one", "V100")
+
+    assert "variant" in first
+    assert others == ["", "", ""]
+    assert over.count("No longer: ") == 1

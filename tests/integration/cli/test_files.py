@@ -98,3 +98,15 @@ def test_folder_without_rights(words: str, code: int, tmp_path_factory: pytest.T
     assert said.startswith(f"{code} "), said
     assert "internal error" not in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("words", ["images", "run", "doctor", "schedule cron"])
+def test_present_folder_that_is_gone(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the present folder was removed is said, and is no error of the program."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    said = call(*words.split(), code=2).stderr
+
+    assert said == "Error: the present folder is not there any more; change into another\n"

@@ -66,6 +66,9 @@ def test_other_file(folder: Path) -> None:
 
     assert (folder / "other.toml").exists()
     assert "Next: crawler --config other.toml run" in said
+    # where the environment names another, the usual one is not found by itself
+    said = call("init", environ={"CRAWLER_CONFIG": "/etc/crawler.toml"}).stderr
+    assert said.endswith("; crawler --config crawler.toml run\n")
     assert "does not exist" in init(make_timeline(), "--file", "no/where.toml", code=2)[0]
 
 

@@ -113,3 +113,17 @@ def test_early_warning(story: tuple[str, Diary], config: str) -> None:
                   SG: {"uimage-a": "Ubuntu 20.04", "uimage-n": "Ubuntu 20.04"}})  # fmt: skip
     shown = call("--config", config, "report", "preview", now=story[1].now).stdout
     assert "uimage-a still works; uimage-n is newer" in shown
+
+
+def test_secrets_out_of_reach(story: tuple[str, Diary], config: str) -> None:
+    """Who lists pins needs no secret of a report, as no reader does; what the pins themselves need is told."""
+    hook = '[[reports]]\nname = "hook"\nchannel = "webhook"\nurl = "${HOOK_URL}"\nsecret = "${HOOK_SECRET}"\n'
+    Path(config).write_text(f'{Path(config).read_text()}{hook}pins = ["hk-02 uimage-d"]\n')
+    found = outcomes(rows("--config", config, "pins", now=story[1].now))
+
+    assert ("missing", "uimage-d", "report hook") in found
+    assert ("ok", "uimage-k", "report sre") in found
+    Path(config).write_text(f'{Path(config).read_text()}pins_from = ["${{INFRA}}/"]\n')
+    said = call("--config", config, "pins", now=story[1].now, code=2).stderr
+    assert "reports[1].pins_from[0]: the environment variable INFRA is not set" in said
+    assert "HOOK" not in said

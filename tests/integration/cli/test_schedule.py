@@ -297,6 +297,25 @@ def test_files_of_the_manifest(light: Driver) -> None:
     assert text.count('image: "r/c:1"') == 2
 
 
+def test_files_that_variables_name(light: Driver) -> None:
+    """A file that a variable names is that of its default, as in a pod or a unit; where there is none it is told of."""
+    pins = "hk-02 uimage-abc123\n"
+    (light.folder / "pins.txt").write_text(pins)
+    smtp = {"host": "mail.example.com", "from": "crawler@example.com"}
+    report = {"name": "sre", "to": ["sre@example.com"], "pins_file": "${PINS:-pins.txt}"}
+    with_files_at(light, smtp=smtp, reports=[report])
+    light.config.write_text(light.config.read_text().replace('"private.key"', '"${KEY:-private.key}"'))
+    objects = {one["kind"]: one for one in yaml.safe_load_all(light.call("schedule", "kubernetes").stdout)}
+    unit = light.call("schedule", "systemd").stdout
+    light.config.write_text(light.config.read_text().replace("${PINS:-pins.txt}", "${PINS}"))
+    other = light.call("schedule", "kubernetes", PINS=str(light.folder / "pins.txt"))
+
+    assert objects["ConfigMap"]["data"]["pins.txt"] == pins
+    assert f"LoadCredential=private.key:{light.folder / 'private.key'}\n" in unit
+    assert f"{light.folder}/${{PINS}} is not in what is printed" in other.stderr
+    assert pins not in other.stdout
+
+
 def test_files_as_other_editors_write_them(light: Driver) -> None:
     """A configuration in UTF-16 goes into the ConfigMap as its text; a file that is no text is named."""
     with_files_at(light)
@@ -332,7 +351,7 @@ def test_secret_configuration(light: Driver) -> None:
 
     assert CLOUD["private_key"] not in result.output
     assert "kubectl create secret generic crawler-config --from-file=crawler.toml=" in result.stdout
-    assert "secret: {secretName: crawler-config}" in result.stdout
+    assert "secret: {secretName: crawler-config, defaultMode: 288}" in result.stdout  # 0440: or each run would warn
     assert "kind: ConfigMap" not in result.stdout
     assert "more/pins.txt is not in what is printed" in result.stderr
 

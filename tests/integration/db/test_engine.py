@@ -275,6 +275,15 @@ def test_killed_writer_beside_an_open_reader(open_folder: Path) -> None:
         assert settings(engine) == settings(other) == []
 
 
+def test_killed_writer_is_repaired_through_a_link(open_folder: Path, tmp_path: Path) -> None:
+    """SQLite keeps the journal beside the file and not beside a link to it: a reader by the link repairs it, too."""
+    link = tmp_path / "linked.db"
+    link.symlink_to(open_folder)
+    kill_a_writer(open_folder)
+
+    assert read_there(link) == "0 settings"
+
+
 def test_unreadable_file_is_said(open_folder: Path) -> None:
     """A file without read permission cannot be opened, and the sentence says so."""
     open_folder.chmod(0o600)

@@ -547,6 +547,15 @@ def test_what_people_see(office: Office, tmp_path: Path) -> None:
     assert office.told() == {"uimage-2": 2}
 
 
+@pytest.mark.parametrize("command", ["preview", "send", "list", "retry", "skip"])
+def test_a_report_that_there_is_not(office: Office, command: str) -> None:
+    """A mistyped name is refused, and not taken for that of a report of which nothing waits."""
+    office.run(1)
+
+    assert "there is no report 'sr'" in office.driver.call("report", command, "sr", code=2).stderr.casefold()
+    office.driver.call("report", command, "sre")
+
+
 def test_a_report_that_no_run_knows_yet(office: Office) -> None:
     """What was recorded before a report was configured is sent by `send --since`; its introduction is still to come."""
     office.configure()

@@ -99,11 +99,12 @@ def test_needs(tmp_path: Path) -> None:
         headers = { channel-key_file = "channel.key" }
         [smtp]
         ca_file = "ca.pem"
+        password_file = "${MAIL_KEY:-mail.key}"
         """,
     )
     needs = needs_of(path)
 
-    assert needs.credentials == (("ping.url", tmp_path / "ping.url"), ("channel.key", tmp_path / "channel.key"))
+    assert needs.credentials == tuple((name, tmp_path / name) for name in ("ping.url", "channel.key", "mail.key"))
     assert needs.files == (Path("/etc/crawler/private.key"),)
     assert needs.variables == ("A_KEY",)
 
@@ -131,7 +132,25 @@ def test_origins(tmp_path: Path) -> None:
 
 
 def test_origins_without_a_file(tmp_path: Path) -> None:
-    """Without a file the keys come from the environment, and the rest are defaults."""
-    found = origins_of(load(None, None, {**KEYS, "HOME": str(tmp_path)}, cwd=tmp_path))
+    """Without a file the keys come from the environment, and the rest are defaults, but for what it says as well."""
+    environ = {**KEYS, "HOME": str(tmp_path)}
+    found = origins_of(load(None, None, environ, cwd=tmp_path))
+    more = origins_of(load(None, None, {**environ, "UCLOUD_PROJECT_ID": "org-x"}, cwd=tmp_path))
 
     assert (found["accounts[0].private_key"], found["timezone"]) == ("environment", "default")
+    assert (found["accounts[0].endpoint"], found["accounts[0].projects"]) == ("default", "default")
+    assert (more["accounts[0].endpoint"], more["accounts[0].projects"]) == ("default", "environment")
+
+
+def test_origins_of_a_profile(tmp_path: Path) -> None:
+    """Of a profile of the UCloud CLI come the keys, and the endpoint and project that the file does not say."""
+    folder = tmp_path / ".ucloud"
+    folder.mkdir()
+    (folder / "credential.json").write_text('[{"profile": "w", "public_key": "p", "private_key": "k"}]')
+    more = '{"profile": "w", "base_url": "https://api.example.com/", "project_id": "org-w"}'
+    (folder / "config.json").write_text(f"[{more}]")
+    path = configured(tmp_path, '[[accounts]]\nname = "a"\nprofile = "w"\nprojects = ["org-x"]\n')
+    found = origins_of(load(path, None, {"HOME": str(tmp_path)}))
+
+    keys = ("public_key", "private_key", "endpoint", "projects", "zones")
+    assert [found[f"accounts[0].{key}"] for key in keys] == [*["profile w"] * 3, "crawler.toml", "default"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import pwd
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -167,6 +168,25 @@ def profile_files(home: Path, credentials: object, config: object) -> None:
     (home / ".ucloud").mkdir(exist_ok=True)
     (home / ".ucloud" / "credential.json").write_text(json.dumps(credentials))
     (home / ".ucloud" / "config.json").write_text(json.dumps(config))
+
+
+def test_user_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user of whom the system knows but a number, as in a container, has no folder of that sort, and no error."""
+
+    def unknown(number: int) -> NoReturn:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.delenv("HOME")
+    path = tmp_path / "crawler.toml"
+    assert find(None, {}, tmp_path) is None
+    assert load(None, None, KEYS, cwd=tmp_path).accounts[0].name == "default"
+    path.write_text('[[accounts]]\nname = "a"\nprofile = "work"\n')
+    with pytest.raises(ConfigurationError, match="keeps them in the home folder, and this user has none"):
+        load(None, None, {}, cwd=tmp_path)
+    path.write_text('[[accounts]]\nname = "a"\npublic_key = "p"\nprivate_key_file = "~/private.key"\n')
+    with pytest.raises(ConfigurationError, match=r"~/private\.key cannot be read: No such file"):
+        load(None, None, {}, cwd=tmp_path)
 
 
 def test_profile(tmp_path: Path) -> None:

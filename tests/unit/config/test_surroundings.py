@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from crawler.config.loader import load
+from crawler.config.loader import load, load_pins
 from crawler.config.texts import zone_of
 from crawler.config.toml import parse_toml
 from crawler.errors import ConfigurationError, UsageError
@@ -104,6 +104,20 @@ def test_what_is_no_configuration(tmp_path: Path) -> None:
         )
         assert len(found) == 1
         assert found[0].startswith("accounts[0].private_key_file: ")
+
+
+def test_configuration_through_a_pipe() -> None:
+    """What a program writes into a pipe comes once, and counts for all that a command looks for in it."""
+    reading, writing = os.pipe()
+    os.write(writing, f'{ACCOUNT}[[reports]]\nname = "r"\nto = ["a@b.c"]\npins = ["hk-02 uimage-a"]\n'.encode())
+    os.close(writing)
+    path = Path(f"/dev/fd/{reading}")
+    settings = load(path, None, {"HOME": "/"}, need_accounts=False)
+    pins, _ = load_pins(path, {"HOME": "/"})
+    os.close(reading)
+
+    assert settings.source == path
+    assert [(name, tuple(pin)) for name, pin in pins] == [("r", ("hk-02", "uimage-a"))]
 
 
 # --- time zones ------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,19 @@ def test_odd_paths() -> None:
     service = systemd_service(ODD)
     assert 'ExecStart="/opt/my crawler/50%%/crawler" --config /etc/crawler/crawler.toml run' in service
     assert 'ReadWritePaths="/srv/my data"' in service
+
+
+def test_odd_paths_in_commands() -> None:
+    """What the manifests say to paste is taken by a shell as it is meant, whatever the paths are called."""
+    folder = "/etc/my crawler"
+    keys = (("a key", f"{folder}/a key"),)
+    odd = replace(ODD, config=f"{folder}/crawler.toml", credentials=keys, database="/srv/a b.db", is_config_secret=True)
+    text = manifests(odd)
+    commands = [shlex.split(line[1:]) for line in text.splitlines() if line.startswith("#   kubectl")]
+
+    assert commands[0][-1] == f"--from-file=crawler.toml={folder}/crawler.toml"
+    assert f"--from-file=a key={folder}/a key" in commands[1]
+    assert commands[2][-3:] == ["--database", "/var/lib/crawler/a b.db", "images"]
 
 
 def test_variables_are_named() -> None:

@@ -234,6 +234,22 @@ def test_a_newer_image_of_the_name_in_a_comment_that_is_on_hold() -> None:
     assert "is uimage-b there, which is on hold" in doubtful.detail
 
 
+def test_sets_of_the_name_in_a_comment() -> None:
+    """The set counts that the id was of, else that which `resolve` takes; of two sets or names nothing tells which."""
+    place = FoundPin(image_id="uimage-x", zone="hk-02", line=1, column=1, at=0, named="ubuntu-20.04")
+    pin = PinRule(image_id="uimage-x", zone="hk-02", file="a.tf", place=place)
+    ours = image("uimage-a")
+    metal, custom = image("uimage-p", came=1, image_set="PHostImageSet"), image("uimage-c", image_set="CustomImageSet")
+    was_metal = stay("uimage-x", "Ubuntu 18.04")._replace(image_set="PHostImageSet")
+    called_alike = image("uimage-d", "Ubuntu-20.04", came=1)
+
+    assert one([pin], [status()], [ours, metal, custom]) == ("never-seen", "uimage-x", "uimage-a")
+    assert one([pin], [status()], [ours, metal], [was_metal]) == ("missing", "uimage-x", "uimage-p")
+    assert one([pin], [status()], [metal]) == ("never-seen", "uimage-x", "uimage-p")
+    assert one([pin], [status()], [metal, custom]) == ("never-seen", "uimage-x", None)
+    assert one([pin], [status()], [ours, called_alike]) == ("never-seen", "uimage-x", None)
+
+
 def test_bare_ids() -> None:
     """A bare id is judged in every zone it lives, or lived, in; nowhere seen, it has one row without a zone."""
     elsewhere = target("hk-01")

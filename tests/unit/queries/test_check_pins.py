@@ -234,6 +234,16 @@ KNOWN = {
 }
 
 
+def test_lists_of_ones_own() -> None:
+    """Resources with a version, and builds, that somebody wrote down are no state and no manifest: their ids count."""
+    pool = {"name": "pool", "zone": "hk-02", "image_id": "uimage-a"}
+    for document in ({"version": "1.0", "resources": [pool]}, {"version": 2, "modules": [pool]}, {"builds": [pool]}):
+        scanned = scan(json.dumps(document), "pools.json", is_strict=True)
+
+        assert [(pin.zone, pin.image_id) for pin in scanned.pins] == [("hk-02", "uimage-a")]
+        assert scanned.is_source
+
+
 def test_rules() -> None:
     """Required names and pinned ids, a word or a list of words, in the scope that a rule gives itself."""
     text = """
