@@ -254,6 +254,38 @@ def test_change_that_projects_meet_on_several_days(engine: Engine) -> None:
     assert told("changes") == 2
 
 
+@pytest.mark.parametrize("beside", ["never open", "asked since", "asked no more"])
+def test_unknown_beside_who_was_not_asked(beside: str, engine: Engine) -> None:
+    """
+    A time in which nobody knew is hatched, counted and has its reason, beside a project that was not asked then.
+
+    Whether that was never open to the key, came later, or is asked no more, and though its name comes first.
+    """
+    diary = Diary(engine)
+    own, other = target("hk-02", "org-b"), target("hk-02", "org-a")
+    images = {"uimage-a": "Ubuntu 20.04"}
+    refused = Refusal("denied", 292, "no such project", "denied")
+    asked = {"never open": range(16), "asked since": range(12, 16), "asked no more": range(2)}[beside]
+    for number in range(16):
+        answers: dict[Target, Any] = {own: Refusal() if 4 <= number < 8 else images}
+        if number in asked:
+            answers[other] = refused if beside == "never open" else images
+        if number == 2 and beside == "asked no more":
+            gone = Reconciliation(asked=(), deselected=(other,))
+            with begin(engine) as conn:
+                apply_reconciliation(conn, diary.account_id, gone, 1, diary.tick())
+        diary.run(answers, at=START + timedelta(days=number / 2))
+    now = diary.now + timedelta(minutes=1)
+    bar, coverage = (html_of(engine, page, now) for page in ("names/ubuntu-20.04", "coverage"))
+
+    assert re.findall(r'<rect class="u"[^>]*><title>not known \(([^)]*)\), ', bar) == ["no good answer"]
+    (share,) = re.findall(r'class="share">([\d.]+) %', coverage)
+    assert 60 < float(share) < 80
+    days = re.findall(r'<rect class="d"[^>]*><title>([^<]*)</title>', coverage)
+    assert days
+    assert all("no good answer" in day for day in days), days
+
+
 def test_nothing_is_told_of_what_was_pruned(engine: Engine) -> None:
     """A day in which nobody knew is not called known once it was pruned: coverage and bars begin with what is kept."""
     diary = Diary(engine)
@@ -372,6 +404,24 @@ def test_bar_of_what_is_asked_no_more(engine: Engine) -> None:
     ((begin_at, width),) = re.findall(r'class="u" x="([^"]*)%" width="([^"]*)%"', html)
     assert (round(float(begin_at)), round(float(width))) == (33, 67)
     assert "no longer asked" in html
+
+
+def test_bar_of_what_only_the_unknown_list(engine: Engine) -> None:
+    """An image that is withdrawn for all projects that are known is hatched where one that is not lists it still."""
+    diary = Diary(engine)
+    first, second = target("hk-02", "org-a"), target("hk-02", "org-b")
+    beside = {"uimage-x": "CentOS 7.6", "uimage-y": "Anolis 8.6"}
+    old, new = ({image: "Ubuntu 20.04", **beside} for image in ("uimage-a", "uimage-b"))
+    answers: list[tuple[Any, Any]] = [(old, old), (old, Refusal()), (new, Refusal()), (new, Refusal()), (new, new)]
+    told = []
+    for number, (one, other) in enumerate(answers):
+        diary.run({first: one, second: other}, at=START + timedelta(hours=6 * number))
+        html = html_of(engine, "names/ubuntu-20.04", diary.now)
+        bars = re.findall(r'<rect class="u" x="([^"]*)%" width="([^"]*)%"', html)
+        told.append([(round(float(begin_at)), round(float(width))) for begin_at, width in bars])
+
+    assert told == [[], [], [(100, 0)], [(67, 33)], [(50, 50)]]
+    assert html.count("no good answer") == 1
 
 
 def test_withdrawn_whoever_is_asked_no_more(engine: Engine) -> None:
