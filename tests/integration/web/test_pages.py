@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from html import unescape
 from html.parser import HTMLParser
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 import pytest
 from sqlalchemy import Engine
@@ -20,6 +20,7 @@ from crawler.db.targets import apply_reconciliation
 from crawler.domain.filters import Filters
 from crawler.domain.models import Target, is_storable
 from crawler.domain.targets import Reconciliation
+from crawler.queries.changes import changes
 from crawler.queries.check.rules import PinRule
 from crawler.queries.history_lookup import history
 from crawler.queries.images import images
@@ -342,6 +343,41 @@ def test_pruned_moment_is_called_so(engine: Engine) -> None:
     diary.now += timedelta(hours=2)
     prune(engine, None, before=diary.now - timedelta(hours=1), now=diary.now)
     assert "Nobody can tell any more" in html_of(engine, "coverage", diary.now), "no finished day is left"
+
+
+def test_back_to_now(engine: Engine) -> None:
+    """The way back from a moment keeps the name, region, project and variant that were chosen."""
+    diary = Diary(engine)
+    diary.run({target("hk-02"): {"uimage-a": "Ubuntu 20.04"}})
+    chosen = {"q": "ubuntu", "region": "hk", "project": "org-x", "variant": "default"}
+    html = html_of(engine, "now", diary.now, is_private=True, at=diary.now.isoformat(), **chosen)
+    (link,) = re.findall(r'href="now\?([^"]*)">Back to now', html)
+
+    assert dict(parse_qsl(unescape(link))) == chosen
+
+
+def test_evidence_without_records(engine: Engine) -> None:
+    """The page of a change says why no records stand side by side: they were pruned, or it is not about an image."""
+    diary = Diary(engine)
+    here, there = target("hk-01"), target("hk-02")
+    rest = {"uimage-x": "CentOS 7.6", "uimage-y": "Anolis 8.6"}
+    for listed in ({"uimage-a": "Ubuntu 20.04"}, {}, {}):
+        diary.run({here: {**rest, **listed}, there: rest})
+    prune(engine, None, before=diary.now + timedelta(seconds=1), now=diary.now + timedelta(minutes=1))
+    with begin(engine) as conn:
+        apply_reconciliation(conn, diary.account_id, Reconciliation(asked=(here,), retired=(there,)), 3, diary.tick())
+    diary.run({here: rest})
+    with read(engine) as conn:
+        numbers = {row.event: row.id for row in changes(conn)}
+    said = {
+        event: words_in(html_of(engine, f"evidence/{number}", diary.now, is_private=True))
+        for event, number in numbers.items()
+    }
+
+    assert said.keys() == {"withdrawn", "target_retired"}
+    assert "of its answers nothing is left" in said["withdrawn"]
+    assert "from what the cloud said exists" in said["target_retired"]
+    assert "the same records" not in "".join(said.values())
 
 
 def test_bar_of_an_image_on_hold(engine: Engine) -> None:
