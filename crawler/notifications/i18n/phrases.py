@@ -77,6 +77,8 @@ class Words:
     pins: str
     pins_clear: str
     topics: Mapping[Topic, str]
+    #: Of what was withdrawn while another of its name is there.
+    replaced: str
     endings: str
     held: str
     gaps: str
@@ -110,6 +112,7 @@ class Words:
     no_name: str
     other_set: str
     supersedes: str
+    in_its_place: str
     is_empty: str
     confirmed: Counted
     confirmed_later: str

@@ -90,9 +90,13 @@ class Writer:
         return plain(name) or self.words.no_name
 
     def ids(self, place: LinePlace) -> Spans:
-        """Return the ids of a place: a chain with arrows, others as a list."""
+        """Return the ids of a place: a chain with arrows, others as a list; behind them what is there instead."""
         shown = [(_id(image_id),) for image_id in place.image_ids]
-        return joined(ARROW, shown) if place.is_chain else self.listed(shown, self.limits.details)
+        own = joined(ARROW, shown) if place.is_chain else self.listed(shown, self.limits.details)
+        if not place.successors:
+            return own
+        there = joined(self.words.comma, [(_id(image_id),) for image_id in place.successors])
+        return (*own, *spans(self.words.in_its_place, ids=there))
 
     def tail(self, *parts: str) -> str:
         """Return what stands at the end of a row."""

@@ -477,6 +477,19 @@ def test_withdrawn_whoever_is_asked_no_more(engine: Engine) -> None:
     assert "present in 1 of 2 zones; withdrawn in 1 of 2 zones" in said
 
 
+def test_withdrawn_while_another_of_its_name_is_there(engine: Engine) -> None:
+    """What was withdrawn while a newer image of its name is there went not without a successor on any page."""
+    diary = Diary(engine)
+    beside = {"uimage-x": "CentOS 7.6", "uimage-y": "Anolis 8.6"}
+    for ids in ("a", "ab", "abc", "bc"):
+        diary.run({target("hk-02"): {**beside, **{f"uimage-{letter}": "Ubuntu 20.04" for letter in ids}}})
+    for is_private in (False, True):
+        assert "Nothing is wrong." in html_of(engine, "", diary.now, is_private=is_private)
+        said = words_in(html_of(engine, "changes", diary.now, is_private=is_private))
+        assert "Withdrawn, another of its name is there" in said
+        assert "uimage-a (there now: uimage-c )" in said
+
+
 def test_hold_where_nobody_asks_any_more(engine: Engine) -> None:
     """A hold in a zone that is asked no more, as after its retirement, is nothing to look at on the first page."""
     diary = Diary(engine)
