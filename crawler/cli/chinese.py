@@ -410,6 +410,7 @@ _SENTENCES = {
     "must be an http or https URL such as {v}": "应为 http 或 https 地址，如 {}",
     "must be an http or https URL, in ASCII": "应为 http 或 https 地址，只能用 ASCII 字符",
     "must be the http or https URL of a folder, such as {v}": "应为目录的 http 或 https 地址，如 {}",
+    "--url must be the http or https URL of a folder, such as {v}": "--url 应为目录的 http 或 https 地址，如 {}",
     "must not carry a query or fragment": "不能带查询参数或片段（? 或 #）",
     "must not carry a user or password": "不能带用户名或密码",
     "must be a table": "应为表（[…]）", "must be a finite number": "应为有限的数字", "must be longer than nothing": "应大于零",

@@ -52,10 +52,17 @@ def publish(context: CliContext, directory: Path, url: str | None, with_private:
     if with_copy and not with_private:
         raise UsageError("--database publishes every account and project; give --with-private too.")
     from crawler.cli.pins import known_rules
+    from crawler.config.key_types import web_address
     from crawler.db.engine import opened
     from crawler.db.migrations import ensure_schema
     from crawler.web.publication import publish as publish_into
 
+    try:
+        address = web_address(url) if url is not None else None
+    except ValueError:
+        raise UsageError(
+            "--url must be the http or https URL of a folder, such as https://images.example.com"
+        ) from None
     settings = context.history_settings()
     with opened(settings.database, read_only=True) as engine:
         ensure_schema(engine, may_upgrade=False)
@@ -64,7 +71,7 @@ def publish(context: CliContext, directory: Path, url: str | None, with_private:
             directory,
             now=context.clock(),
             stale_after=settings.stale_after,
-            url=url,
+            url=address,
             zone=settings.timezone,
             with_private=with_private,
             with_copy=with_copy,

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 
@@ -142,13 +141,15 @@ async def _stopped() -> None:
 
 
 def _checked(url: str) -> str:
+    from crawler.config.key_types import web_address
+
     try:
-        parts = urlsplit(url)
-        name = parts.hostname
+        web_address(url)
     except ValueError:
-        name = None
-    if not name or parts.scheme not in ("http", "https"):
-        raise UsageError(f"--base-url {url!r} is no address of a page; write it whole, as https://images.example.com/")
+        shown = url.rpartition("@")[2]  # a password is shown nowhere
+        raise UsageError(
+            f"--base-url {shown!r} is no address of a page; write it whole, as https://images.example.com/"
+        ) from None
     return url
 
 

@@ -130,7 +130,8 @@ def _ping(text: str) -> str:
     return text
 
 
-def _web_address(text: str) -> str:
+def web_address(text: str) -> str:
+    """Return the URL of a folder of pages without a slash at its end; raise ValueError saying what is wrong."""
     if has_controls(text) or " " in text:
         raise ValueError("must not contain spaces or control characters")
     try:
@@ -295,7 +296,7 @@ FilePath = Annotated[Path, _Written(Text, Path)]
 SecretText = Annotated[Secret, _Written(Text, Secret)]
 Ping = Annotated[Secret, _Written(Annotated[str, AfterValidator(_ping)], Secret)]
 Hook = Annotated[Secret, _Written(Annotated[str, AfterValidator(_hook)], Secret)]
-WebAddress = Annotated[str, AfterValidator(_web_address)]
+WebAddress = Annotated[str, AfterValidator(web_address)]
 ProxyText = Annotated[str, AfterValidator(_proxy)]
 Zone = Annotated[ZoneInfo, _Written(str, TEXTS["Zone"])]
 Duration = Annotated[timedelta, _Written(str, TEXTS["Duration"])]

@@ -42,7 +42,7 @@ def build_digest(
         return _urgent(subscription, facts, notified, watched_zones, pins)
     wanted = [row for row in later if wants_change(subscription.watch, row, facts)]
     by_pins = {change_id for line in pins.lines for change_id in line.change_ids}
-    lines = fold((row for row in wanted if row.id not in by_pins), watched_zones, facts.runs)
+    lines = fold((row for row in wanted if row.id not in by_pins), watched_zones, facts.runs, facts.successors)
     schema = schema_lines(wanted)
     sight = look(subscription, facts, notified, watched_zones)
     endings, told = look_at_endings(subscription, facts.ending, notified.endings, facts.project_names, facts.now)

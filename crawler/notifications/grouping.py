@@ -6,8 +6,9 @@ Pure.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from crawler.domain.kinds import KINDS
@@ -32,14 +33,21 @@ TOPICS: tuple[Topic, ...] = (
     "flapped",
 )  # fmt: skip
 _ARRIVALS = ("appeared", "returned")
+#: What there is in the place of what was withdrawn without a counterpart, by the number of the change.
+Successors = Mapping[int, tuple[str, ...]]
 _SCHEMA_STATES: tuple[Literal["missing", "again", "new"], ...] = ("missing", "again", "new")
 
 
-def fold(changes: Iterable[ChangeRow], watched_zones: WatchedZones, runs: Sequence[RunSummary]) -> tuple[Line, ...]:
-    """Return the lines that report *changes*, by severity."""
+def fold(
+    changes: Iterable[ChangeRow],
+    watched_zones: WatchedZones,
+    runs: Sequence[RunSummary],
+    successors: Successors = MappingProxyType({}),
+) -> tuple[Line, ...]:
+    """Return the lines that report *changes*, by severity; *successors* are those of what was withdrawn."""
     rows = sorted((row for row in changes if row.event != SCHEMA), key=lambda row: (row.observed_at, row.id))
     presence = [row for row in rows if row.image_id is not None and row.event != "modified"]
-    things = [*_presence(presence), *_modifications(row for row in rows if row.event == "modified")]
+    things = [*_presence(presence, successors), *_modifications(row for row in rows if row.event == "modified")]
     lines = [
         *_lines(things, watched_zones, runs),
         *opened_and_closed([row for row in rows if row.image_id is None], watched_zones),
@@ -82,9 +90,9 @@ def between(rows: Iterable[ChangeRow]) -> Between:
     )
 
 
-def _order(line: Line) -> tuple[int, int, str, str, tuple[str, ...]]:
+def _order(line: Line) -> tuple[int, bool, int, str, str, tuple[str, ...]]:
     first = line.places[0]
-    return (TOPICS.index(line.topic), -len(line.places), first.account, first.zone, line.names)
+    return (TOPICS.index(line.topic), line.is_replaced, -len(line.places), first.account, first.zone, line.names)
 
 
 # --- what happened to one image at one target ------------------------------------------------------------------------
@@ -104,6 +112,8 @@ class Thing:
     #: Those that say when.
     dated: tuple[ChangeRow, ...]
     supersedes: str | None = None
+    #: Of what was withdrawn: what there is in its place.
+    successors: tuple[str, ...] = ()
     is_present: bool = False
     fields: tuple[tuple[str, Any, Any], ...] = ()
 
@@ -112,7 +122,7 @@ def _image(row: ChangeRow) -> tuple[Target, str, str]:
     return row.target, row.image_set or "", row.image_id or ""
 
 
-def _presence(rows: Sequence[ChangeRow]) -> list[Thing]:
+def _presence(rows: Sequence[ChangeRow], successors: Successors) -> list[Thing]:
     """Report comings and goings: flaps first, then re-issues, then what is left."""
     by_image: dict[tuple[Target, str, str], list[ChangeRow]] = {}
     for row in rows:
@@ -132,12 +142,12 @@ def _presence(rows: Sequence[ChangeRow]) -> list[Thing]:
     things = [_thing("flapped", own, own, is_present=True) for own in back]
     for chain in chains:
         gone = left.pop((chain.target, chain.image_set, chain.image_ids[-1]), None)
-        things.append(_chain(chain, gone or ()))
-    things += [_net(own) for own in left.values()]
+        things.append(_chain(chain, gone or (), successors))
+    things += [_net(own, successors) for own in left.values()]
     return things
 
 
-def _chain(chain: Chain, gone: Sequence[ChangeRow]) -> Thing:
+def _chain(chain: Chain, gone: Sequence[ChangeRow], successors: Successors) -> Thing:
     """Report a chain of re-issues, whose last id may be *gone* as well by now, or be the first one again."""
     is_round = chain.image_ids[0] == chain.image_ids[-1]
     is_gone = bool(gone) and gone[-1].event == "withdrawn"
@@ -151,17 +161,20 @@ def _chain(chain: Chain, gone: Sequence[ChangeRow]) -> Thing:
         rows=rows,
         dated=tuple(gone[-1:]) if is_gone else chain.withdrawals,
         is_present=not is_gone,
+        successors=successors.get(gone[-1].id, ()) if is_gone else (),
     )
 
 
-def _net(own: Sequence[ChangeRow]) -> Thing:
+def _net(own: Sequence[ChangeRow], successors: Successors) -> Thing:
     """Report what the changes of one image come to: gone, there, or a flap when it is as it was."""
     first, last = own[0], own[-1]
     if (first.event in _ARRIVALS) != (last.event in _ARRIVALS):
         return _thing("flapped", own, own, is_present=last.event in _ARRIVALS)
     topic: Topic = first.event if first.event in ("returned", "appeared") else "withdrawn"
     superseded = last.counterpart if topic == "appeared" else None
-    return _thing(topic, own, (last,), is_present=topic != "withdrawn", supersedes=superseded)
+    is_gone = topic == "withdrawn"
+    there = successors.get(last.id, ()) if is_gone else ()
+    return _thing(topic, own, (last,), is_present=not is_gone, supersedes=superseded, successors=there)
 
 
 def _thing(topic: Topic, own: Sequence[ChangeRow], dated: Sequence[ChangeRow], **more: Any) -> Thing:
@@ -224,7 +237,7 @@ def _likeness(thing: Thing) -> tuple[object, ...]:
     if thing.fields and thing.topic != "flapped":
         return (thing.topic, thing.target.kind, thing.image_set, fields)
     name = normalise_name(thing.name) or thing.image_ids[0]
-    return (thing.topic, thing.target.kind, thing.image_set, name, thing.is_present, fields)
+    return (thing.topic, thing.target.kind, thing.image_set, name, thing.is_present, bool(thing.successors), fields)
 
 
 def _line(alike: Sequence[Thing], watched_zones: WatchedZones, runs: Sequence[RunSummary]) -> Line:
@@ -247,6 +260,7 @@ def _line(alike: Sequence[Thing], watched_zones: WatchedZones, runs: Sequence[Ru
         supersedes=tuple(sorted(supersedes)) if len(supersedes) == 1 else (),
         confirmed_by=min(_confirmations(row, runs) for row in dated) if topic == "withdrawn" else 1,
         is_present=alike[0].is_present,
+        is_replaced=bool(alike[0].successors),
         change_ids=tuple(sorted(row.id for thing in alike for row in thing.rows)),
     )
 
@@ -272,13 +286,15 @@ def _places(
             projects=part.projects,
             project_count=part.project_count,
             variants=part.variants,
+            successors=tuple(sorted({one for thing in things for one in thing.successors})),
             is_chain=is_chain and len(image_ids) > 1,
             is_empty=watched_zones.is_empty(zone, things[0].target.kind),
         )
         alone = image_ids if place.is_chain else ()
         key = (zone, part, alone)
         if key in places:
-            place = replace(place, image_ids=(*places[key].image_ids, *image_ids))
+            there = tuple(dict.fromkeys((*places[key].successors, *place.successors)))
+            place = replace(place, image_ids=(*places[key].image_ids, *image_ids), successors=there)
         places[key] = place
     return tuple(places.values())
 

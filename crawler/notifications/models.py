@@ -102,6 +102,8 @@ class DigestFacts:
     revoked: Mapping[str, str] = field(default_factory=dict)
     #: Images whose maintenance ends within the longest notice, at every target.
     ending: tuple[ImageRow, ...] = ()
+    #: What there is in the place of what was withdrawn without a counterpart, by the number of the change.
+    successors: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     #: Whether an image takes a GPU, by (image set, image id) as last known; needed only for a watch with `gpu`.
     gpu: Mapping[tuple[str, str], bool | None] = field(default_factory=dict)
     #: Names of projects by (account, project id), to match and to show.
@@ -143,6 +145,8 @@ class LinePlace:
     projects: tuple[str, ...] = ()
     project_count: int = 0
     variants: tuple[str, ...] = ()
+    #: Of what was withdrawn here the image that there is in its place; several where these came together.
+    successors: tuple[str, ...] = ()
     #: Nothing is listed in this zone any more.
     is_empty: bool = False
 
@@ -174,6 +178,8 @@ class Line:
     image_count: int = 1
     #: Images that this one replaces while both are listed.
     supersedes: tuple[str, ...] = ()
+    #: Of what was withdrawn others have the place, which `places` name.
+    is_replaced: bool = False
     #: How many runs saw a withdrawal until it was believed; 1 when at once, 0 when later and nobody counted.
     confirmed_by: int = 1
     #: `flapped`: whether the image is listed at the end.

@@ -27,7 +27,8 @@ from crawler.domain.models import (
     normalise_name,
     require_aware,
 )
-from crawler.domain.rows import ChangeRow, Gap, Stay
+from crawler.domain.reissues import newest, successors
+from crawler.domain.rows import ChangeRow, Gap, Stay, unusable_state
 from crawler.queries import gaps as queries_gaps
 from crawler.queries.freshness import knowledge
 from crawler.queries.history import HistoryRow, timeline
@@ -292,4 +293,55 @@ def _intervals_of() -> Select[*tuple[Any, ...]]:
         statement.join(ImageVersion, ImageVersion.id == Interval.version_id)
         .where(among(ImageVersion.image_id, "images"))
         .order_by(Interval.target_id, Interval.valid_from)
+    )
+
+
+def successors_of(conn: Connection, numbers: Collection[int]) -> dict[int, tuple[str, ...]]:
+    """
+    Return which image there is in the place of what each of the changes *numbers* withdrew without a counterpart.
+
+    Several ids where these came together. What has none, or is there again itself, is left out, as are other changes.
+    """
+    found: dict[int, tuple[str, ...]] = {}
+    for portion in portions(sorted(numbers)):
+        gone = conn.execute(_withdrawn_alone(portion)).all()
+        ids = sorted({row.target_id for row in gone})
+        targets = targets_by_id(conn, ids)
+        names = {normalise_name(row.image_name or "") for row in gone} - {""}
+        named: dict[tuple[int, str, str], list[Any]] = {}
+        for image in conn.execute(_open_under(names, ids)):
+            if not unusable_state(targets[image.target_id].kind, image.attributes):
+                named.setdefault((image.target_id, image.image_set, image.name_key), []).append(image)
+        stays = conn.execute(_ended_at({row.observed_at for row in gone}, ids)).all()
+        came = {(stay.target_id, stay.image_set, stay.image_id, stay.valid_to): stay.present_since for stay in stays}
+        for row in gone:
+            there = named.get((row.target_id, row.image_set, normalise_name(row.image_name or "")), ())
+            since = came.get((row.target_id, row.image_set, row.image_id, row.observed_at))
+            if since is not None and all(image.image_id != row.image_id for image in there):
+                found[row.id] = successors(since, newest(there))
+    return {number: there for number, there in found.items() if there}
+
+
+def _withdrawn_alone(numbers: Collection[int]) -> Select[*tuple[Any, ...]]:
+    """Select those of some changes that withdraw an image for which no other is stated."""
+    columns = (ChangeLog.id, ChangeLog.target_id, ChangeLog.image_set, ChangeLog.image_id, ChangeLog.image_name)
+    statement = select(*columns, ChangeLog.observed_at).where(ChangeLog.id.in_(numbers))
+    return statement.where(ChangeLog.event == "withdrawn", ChangeLog.counterpart.is_(None))
+
+
+def _open_under(names: Collection[str], target_ids: Collection[int]) -> Select[*tuple[Any, ...]]:
+    """Select what some targets list under some normalised names."""
+    columns = (ImageVersion.image_set, ImageVersion.name_key, ImageVersion.image_id, ImageVersion.attributes)
+    statement = select(Interval.target_id, Interval.present_since, *columns)
+    return statement.join(ImageVersion, ImageVersion.id == Interval.version_id).where(
+        Interval.target_id.in_(target_ids), Interval.valid_to == END_OF_TIME, ImageVersion.name_key.in_(sorted(names))
+    )
+
+
+def _ended_at(moments: Collection[datetime], target_ids: Collection[int]) -> Select[*tuple[Any, ...]]:
+    """Select the stays at some targets that ended at some moments."""
+    columns = (ImageVersion.image_set, ImageVersion.image_id)
+    statement = select(Interval.target_id, Interval.present_since, Interval.valid_to, *columns)
+    return statement.join(ImageVersion, ImageVersion.id == Interval.version_id).where(
+        Interval.target_id.in_(target_ids), Interval.valid_to.in_(sorted(moments))
     )

@@ -7,7 +7,7 @@ a zone is known while any of them is.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -145,9 +145,24 @@ def to_use(overview: Overview, image_sets: Sequence[Collection[str]], revoked: C
 
 
 def in_all(every: Sequence[Sequence[Gap]]) -> list[Gap]:
-    """Return the spans that lie in gaps of all of several, with the reason of the first."""
+    """
+    Return the spans that lie in gaps of all of several, with the reason of the first that was asked then.
+
+    What nobody asked yet, or any more, or was never open to its key says nothing of why the others were not known.
+    """
     common = list(every[0])
     for other in every[1:]:
-        common = [part for gap in other for part in clip(common, gap.unknown_from, gap.unknown_to)]
+        parts = ((part, gap) for gap in other for part in clip(common, gap.unknown_from, gap.unknown_to))
+        common = [_for_better_reason(part, gap) for part, gap in parts]
         common.sort(key=begin_of)
     return common
+
+
+def _for_better_reason(part: Gap, other: Gap) -> Gap:
+    """Return a *part* that lies in a gap of one and of an *other*, with the reason that says more."""
+    is_better = _SAYING_LITTLE.get(other.reason, 0) < _SAYING_LITTLE.get(part.reason, 0)
+    return part._replace(reason=other.reason) if is_better else part
+
+
+#: Reasons for which a target was not asked at all, that which says least with the largest number.
+_SAYING_LITTLE: Mapping[Reason, int] = {"retired": 1, "deselected": 1, "never_observed": 2}

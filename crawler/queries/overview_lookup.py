@@ -60,6 +60,8 @@ from crawler.queries.publish import RegionZone
 #: Changes are counted by this; every time zone's days begin at a multiple of it.
 _QUARTER = 15 * 60 * 1_000_000
 _END = to_micros(END_OF_TIME)
+#: Projects whose last stays of an image begin and end within this listed it alike; a run asks all of them meanwhile.
+_APART = 3_600 * 1_000_000
 #: The kinds whose images are listed in states.
 _STATING = frozenset(kind.name for kind in KINDS.values() if kind.state)
 #: Decoded where they are looked at.
@@ -425,57 +427,75 @@ def held_spans(
     """
     Return when it was not known in a zone, however well that was, whether images of a name were there.
 
-    Those are images that were *ever* on hold, last listed by a target that is not *asked* any more, or only ever by one
-    of several, and it was not known while none of the targets *chosen* that ever listed one was known, or had believed
-    that it is gone.
+    Those are images that were *ever* on hold, last listed by a target that is not *asked* any more, or not listed alike
+    by all of several, and it was not known while none of the targets *chosen* that listed one then was known.
     """
     targets = {choice.target_id: choice for choice in chosen}
     places = {target_id: place_of(choice.target) for target_id, choice in targets.items()}
     image_ids = ever.intersection(map(itemgetter(2), past.versions.values()))
     every = queries_gaps.holds(conn, targets, image_ids) if image_ids else {}
     held = {place: spans for place, own in every.items() if (spans := clip(own, since, until))}
-    listing: dict[tuple[RegionZone, ImageKey], set[int]] = {(places[target_id], key): set() for target_id, key in held}
+    listing: dict[tuple[RegionZone, ImageKey], dict[int, list[tuple[int, int]]]] = {
+        (places[target_id], key): {} for target_id, key in held
+    }
     absent = targets.keys() - asked
     for target_id, version_id, _, _, ends, _ in past.intervals if absent else ():
         if ends == _END and target_id in absent:
             image_set, _, image_id = past.versions[version_id]
-            listing[places[target_id], ImageKey(image_set, image_id)] = set()
+            listing[places[target_id], ImageKey(image_set, image_id)] = {}
     seen = Counter(places[one.target_id] for one in chosen if one.target_id in asked and one.baseline_run_id)
     shared = {target_id: place for target_id, place in places.items() if seen[place] > 1}
-    for image in _listed_alone(past, shared):
-        listing[image] = set()
+    for image in _not_listed_alike(past, shared):
+        listing[image] = {}
     in_doubt = {key.image_id for _, key in listing}
     versions = {number: ImageKey(one[0], one[2]) for number, one in past.versions.items() if one[2] in in_doubt}
-    for target_id, version_id, *_ in past.intervals if versions else ():
+    for target_id, version_id, begins, _, ends, _ in past.intervals if versions else ():
         if version_id in versions and target_id in targets:
             place = (places[target_id], versions[version_id])
             if place in listing:
-                listing[place].add(target_id)
+                listing[place].setdefault(target_id, []).append((begins, ends))
     those = [targets[target_id] for target_id in sorted(set().union(*listing.values()))]
     gaps = {one.target_id: own for one, own in _gaps_of(conn, those, since, until, stale_after)} if those else {}
     return {
         (place, key): in_all(
             [
-                clip(overlay(held.get((target_id, key), ()), gaps[target_id]), since, until)
+                clip(
+                    overlay(held.get((target_id, key), ()), gaps[target_id], _not_listed(stays, since, until)),
+                    since,
+                    until,
+                )
                 # whose hold it is gives the reason
-                for target_id in sorted(target_ids, key=lambda target_id: (target_id, key) not in held)
+                for target_id, stays in sorted(own.items(), key=lambda one: ((one[0], key) not in held, one[0]))
             ]
         )
-        for (place, key), target_ids in listing.items()
-        if target_ids
+        for (place, key), own in listing.items()
+        if own
     }
 
 
-def _listed_alone(past: NamePast, places: Mapping[int, RegionZone]) -> Iterator[tuple[RegionZone, ImageKey]]:
-    """Yield the images that one of the targets in each of *places* ever listed, and no other there."""
+def _not_listed(stays: Sequence[tuple[int, int]], since: datetime, until: datetime) -> list[Gap]:
+    """Return when a target did not list an image of these *stays*, in order: then it does not say that it was there."""
+    gaps = []
+    begin = since
+    for begins, ends in [*stays, (_END, _END)]:
+        end = min(from_micros(begins), until)
+        if begin < end:
+            gaps.append(Gap(begin, end, "never_observed"))
+        begin = max(begin, from_micros(ends))
+    return gaps
+
+
+def _not_listed_alike(past: NamePast, places: Mapping[int, RegionZone]) -> Iterator[tuple[RegionZone, ImageKey]]:
+    """Yield the images that the targets in each of *places* did not list alike, or that one of them listed alone."""
     keys = {number: ImageKey(one[0], one[2]) for number, one in past.versions.items()}
-    listers: dict[tuple[RegionZone, ImageKey], int] = {}
-    for target_id, version_id in map(itemgetter(0, 1), past.intervals if places else ()):
+    last: dict[tuple[RegionZone, ImageKey], dict[int, tuple[int, int]]] = {}
+    for target_id, version_id, _, since, ends, _ in past.intervals if places else ():
         if target_id in places:
-            image = (places[target_id], keys[version_id])
-            if listers.setdefault(image, target_id) != target_id:
-                listers[image] = 0
-    return (image for image, target_id in listers.items() if target_id)
+            last.setdefault((places[target_id], keys[version_id]), {})[target_id] = (since, ends)
+    for image, own in last.items():
+        begins, ends_of_stays = zip(*own.values(), strict=True)
+        if len(own) == 1 or max(begins) - min(begins) > _APART or max(ends_of_stays) - min(ends_of_stays) > _APART:
+            yield image
 
 
 def _gaps_of(

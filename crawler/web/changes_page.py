@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from crawler.domain.models import EVENT_WORDS, SCHEMA, TARGET_EVENTS, EventWord, Outcome, Target
 from crawler.domain.rows import ChangeRow, StatusRow
 from crawler.domain.subscriptions import Watch
-from crawler.notifications.grouping import fold
+from crawler.notifications.grouping import Successors, fold
 from crawler.notifications.i18n import WORDS
 from crawler.notifications.models import DigestFacts, Topic, WatchedZones
 from crawler.notifications.rendering.lines import LineLimits, LineRow, Writer
@@ -53,6 +53,8 @@ class ChangeLine:
     #: The image's name where it is one.
     name: str
     row: LineRow
+    #: It was withdrawn while another of its name is there.
+    is_replaced: bool
 
 
 class FoundChanges(NamedTuple):
@@ -180,6 +182,8 @@ class ChangeFolder:
 
     zones: WatchedZones
     words: Wording
+    #: Tells what there is in the place of what changes withdrew.
+    successors: Callable[[Collection[ChangeRow]], Successors]
 
     def lines(self, rows: Collection[ChangeRow], most: int = MOST_LINES) -> list[ChangeLine]:
         """Return at most so many lines that tell *rows*, the most severe first."""
@@ -187,24 +191,31 @@ class ChangeFolder:
         several = len(self.zones.accounts) > 1
         writer = Writer(words=own, dates=self.words.dates, limits=_LIMITS, with_account=several)
         found = []
-        for line in fold(rows, self.zones, ())[:most]:
+        for line in fold(rows, self.zones, (), self.successors(rows))[:most]:
+            title = own.replaced if line.is_replaced else own.topics[line.topic]
             found.append(
                 ChangeLine(
                     number=line.change_ids[0] if line.change_ids else 0,
                     topic=line.topic,
-                    tone=TONES[line.topic],
-                    title=_sentence_case(own.topics[line.topic]),
+                    tone="warn" if line.is_replaced else TONES[line.topic],
+                    title=_sentence_case(title),
                     name=line.names[0] if len(line.names) == 1 else "",
                     row=writer.line(line),
+                    is_replaced=line.is_replaced,
                 )
             )
         return found
 
 
-def change_folder(status: Iterable[StatusRow], names: Mapping[tuple[str, str], str], words: Wording) -> ChangeFolder:
-    """Return what folds changes, by what is watched (*status*) and what projects are called (*names*)."""
+def change_folder(
+    status: Iterable[StatusRow],
+    names: Mapping[tuple[str, str], str],
+    words: Wording,
+    successors: Callable[[Collection[ChangeRow]], Successors],
+) -> ChangeFolder:
+    """Return what folds changes, by what is watched (*status*), what projects are called (*names*) and *successors*."""
     facts = DigestFacts(now=words.dates.now, runs=(), status=tuple(status), project_names=names)
-    return ChangeFolder(zones=WatchedZones(Watch(), facts), words=words)
+    return ChangeFolder(zones=WatchedZones(Watch(), facts), words=words, successors=successors)
 
 
 def zones_alone(known: Iterable[tuple[str, Iterable[ZoneState], Collection[RegionZone]]], kind: str) -> list[StatusRow]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crawler.domain.evidence import MISSING, Explanation, KeptAnswer, RecordPair, field_text
+from crawler.domain.models import SCHEMA
 from crawler.domain.text import plain
 from crawler.notifications.grouping import between
 from crawler.web.wording import Wording
@@ -32,6 +33,8 @@ class EvidencePage:
     #: A word and what it says each.
     facts: Sequence[tuple[str, str]]
     records: Sequence[RecordTable]
+    #: Why there are none.
+    nothing: str
 
 
 def evidence(found: Explanation, words: Wording) -> EvidencePage:
@@ -50,7 +53,17 @@ def evidence(found: Explanation, words: Wording) -> EvidencePage:
         number=change.id,
         facts=[(word, said) for word, said in facts if said],
         records=[_record(pair, words) for pair in found.records()[:MOST_RECORDS]],
+        nothing=words(_nothing(found)),
     )
+
+
+def _nothing(found: Explanation) -> str:
+    """Return the phrase for why no records stand side by side, as `explain` says it."""
+    if found.change.event == SCHEMA:
+        return "evidence_schema"
+    if found.change.image_id is None:
+        return "evidence_catalog"
+    return "evidence_pruned" if found.before is None and found.after is None else "evidence_same"
 
 
 def _answer(answer: KeptAnswer | None, words: Wording) -> str:

@@ -129,6 +129,8 @@ def segments_of(
     What is not known of one image (*held*) lies over it alone.
     """
     segments = []
+    of_zone = clip(gaps, axis.begin, axis.end)
+    drawn = frozenset(of_zone)
     for number, span in enumerate(spans):
         if (span.until is not None and span.until <= axis.begin) or span.since > axis.end:
             continue
@@ -140,8 +142,9 @@ def segments_of(
         )
         segments.append(Segment("ab"[number % 2], span.since, span.until or axis.end, title))
         own = held.get((span.place, ImageKey(span.image_set, span.image_id)), ())
-        segments += _unknown(clip(own, max(span.since, axis.begin), min(span.until or axis.end, axis.end)), axis, words)
-    return [*segments, *_unknown(clip(gaps, axis.begin, axis.end), axis, words)]
+        own = clip(own, max(span.since, axis.begin), min(span.until or axis.end, axis.end))
+        segments += _unknown((gap for gap in own if gap not in drawn), axis, words)
+    return [*segments, *_unknown(of_zone, axis, words)]
 
 
 def _unknown(gaps: Iterable[Gap], axis: Axis, words: Wording) -> Iterator[Segment]:

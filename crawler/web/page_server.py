@@ -123,8 +123,16 @@ class PageAnswer:
 
 
 def _answer(
-    status: int, kind: str, body: str | bytes, *, run: int = 0, made_at: float = 0.0, location: str = ""
+    status: int,
+    kind: str,
+    body: str | bytes,
+    *,
+    run: int = 0,
+    made_at: float = 0.0,
+    location: str = "",
+    is_document: bool = False,
 ) -> PageAnswer:
+    """Return what goes out; a document, which tells of no run, keeps its tag while its bytes are the same."""
     raw = body.encode("utf-8", "replace") if isinstance(body, str) else body
     packer = zlib.compressobj(6, zlib.DEFLATED, 31)
     digest = hashlib.sha256(raw).hexdigest()[:16]
@@ -133,7 +141,7 @@ def _answer(
         kind=kind,
         body=raw,
         packed=packer.compress(raw) + packer.flush(),
-        tag=f'W/"run{run}-{digest}"',
+        tag=f'W/"{digest}"' if is_document else f'W/"run{run}-{digest}"',
         run=run,
         made_at=made_at,
         location=location,
@@ -353,7 +361,7 @@ class PageServer:
         run = newest[0] if newest else 0
         with self._reading(seconds) as conn:
             body = self._documents.body(conn, path, run, now, is_private=is_private)
-        return _answer(200, _kind_of(path), body, run=run, made_at=self._monotonic())
+        return _answer(200, _kind_of(path), body, run=run, made_at=self._monotonic(), is_document=True)
 
     @contextmanager
     def _reading(self, seconds: float = PAGE_SECONDS) -> Iterator[Connection]:

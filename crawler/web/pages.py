@@ -31,8 +31,9 @@ from crawler.domain.subscriptions import Language
 from crawler.domain.text import plain
 from crawler.domain.timefmt import parse_moment
 from crawler.errors import UsageError
+from crawler.notifications.grouping import Successors
 from crawler.queries import changes as queries_changes
-from crawler.queries import check_lookup, holds, overview_lookup
+from crawler.queries import check_lookup, history_lookup, holds, overview_lookup
 from crawler.queries import status as queries_status
 from crawler.queries.check.rules import CheckRow, PinRule
 from crawler.queries.explain import explain
@@ -587,9 +588,14 @@ class _Page:
             status = changes_page.zones_alone(
                 ((name, zones.states, listing[name]) for name, zones in known), self.kind.name
             )
-            return changes_page.change_folder(status, {}, self.words)
+            return changes_page.change_folder(status, {}, self.words, self._successors)
         status = queries_status.status(self.conn, self._of_kind, now=self.now)
-        return changes_page.change_folder(status, project_names(self.conn), self.words)
+        return changes_page.change_folder(status, project_names(self.conn), self.words, self._successors)
+
+    def _successors(self, rows: Collection[ChangeRow]) -> Successors:
+        """Return what there is in the place of what *rows* withdrew; their targets may be without projects."""
+        alone = [row.id for row in rows if row.event == "withdrawn" and row.counterpart is None]
+        return history_lookup.successors_of(self.conn, alone)
 
     def _places_listing(
         self, known: Sequence[tuple[str, overview_lookup.ZonesKnown]]

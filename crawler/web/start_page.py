@@ -135,6 +135,6 @@ def _held(held: Sequence[HeldIn], words: Wording) -> list[StartFinding]:
 
 def _told(week: Sequence[ChangeLine], words: Wording, topic: Topic, key: str) -> list[StartFinding]:
     """Return what the week's lines on a *topic* say."""
-    told = (line for line in week if line.topic == topic)
+    told = (line for line in week if line.topic == topic and not line.is_replaced)
     rows = [(line.row.where, plain(line.name, LONG_NAME) or line.row.name, line.row.tail) for line in told]
     return _finding("warn", key, "", rows, words, len(rows))

@@ -288,6 +288,18 @@ PHRASES: Mapping[str, _Phrase] = {
     "evidence_after": _Phrase("After", "之后"),
     "evidence_none": _Phrase("No answer was kept.", "未保存返回内容。"),
     "evidence_same": _Phrase("Both answers list the same records.", "两次返回的记录相同。"),
+    "evidence_pruned": _Phrase(
+        "It lies before the kept history: of its answers nothing is left.",
+        "此项变更早于保留的历史记录，返回内容已清理。",
+    ),
+    "evidence_catalog": _Phrase(
+        "It comes from what the cloud said exists, not from an answer about images.",
+        "依据的是云平台的地域列表，而非镜像查询的返回内容。",
+    ),
+    "evidence_schema": _Phrase(
+        "It is about which fields the answers state, not about an image.",
+        "此项变更只涉及返回内容的字段，与具体镜像无关。",
+    ),
     "evidence_target": _Phrase("Target", "目标"),
     "evidence_when": _Phrase("Happened", "发生于"),
     "evidence_request": _Phrase("Request", "请求"),

@@ -41,13 +41,14 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What the server answers; `hang` answers nothing, `drop` hangs up."""
+    """What the server answers; `hang` answers nothing, `drop` hangs up; `begun`: either after the status."""
 
     status: int = 200
     body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     hang: bool = False
     drop: bool = False
+    begun: bool = False
 
 
 @dataclass
@@ -69,11 +70,15 @@ class HookServer:
         call = Call(path=request.path, headers=dict(request.headers), body=await request.read())
         self.calls.append(call)
         reply = self.answer(call)
+        begun = web.StreamResponse(status=reply.status, headers={"Content-Length": "1000"})
+        if reply.begun:
+            await begun.prepare(request)
+            await begun.write(b"{")
         if reply.hang:
             await asyncio.sleep(3600)
         if reply.drop and request.transport is not None:
             request.transport.abort()
-        return web.Response(status=reply.status, text=reply.body, headers=dict(reply.headers))
+        return begun if reply.begun else web.Response(status=reply.status, text=reply.body, headers=dict(reply.headers))
 
 
 @contextmanager

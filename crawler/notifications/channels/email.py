@@ -257,7 +257,8 @@ def compose(
     identity = message_id(digest, sender=sender)
     root = _thread_root(digest, sender)
     message = EmailMessage(policy=_POLICY)
-    message["Subject"] = rendered.subject
+    # what looks like an encoded word is decoded here and by whoever reads it: line ends in it would begin other headers
+    message["Subject"] = rendered.subject.replace("=?", "= ?")
     message["From"] = _address(sender)
     message["To"] = [_address(address) for address in to]
     message["Date"] = format_datetime(at)

@@ -12,7 +12,7 @@ import json
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http import HTTPStatus
@@ -191,14 +191,20 @@ async def post(
         ) as response:
             if proxy is not None and response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
                 raise failure(f"{options.name}: {proxy.refusal(response.status, '', '')}", permanent=True)
-            said = bytearray()
-            async for chunk in response.content.iter_any():
-                said += chunk
-                if len(said) > _LARGEST_ANSWER:
-                    break
-            return HookResponse(status=response.status, body=bytes(said[:_LARGEST_ANSWER]))
+            return HookResponse(status=response.status, body=await _beginning(response))
     except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as exc:  # noqa: UP041 - one name per library
         raise _mapped(exc, options) from None  # the error may hold the address
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """Return what the body of *response* begins with; the status is an answer, also where no more comes than that."""
+    said = bytearray()
+    with suppress(aiohttp.ClientError, TimeoutError, OSError):
+        async for chunk in response.content.iter_any():
+            said += chunk
+            if len(said) > _LARGEST_ANSWER:
+                break
+    return bytes(said[:_LARGEST_ANSWER])
 
 
 def refuse(answer: HookResponse, options: HookOptions) -> None:

@@ -77,6 +77,8 @@ class Words:
     pins: str
     pins_clear: str
     topics: Mapping[Topic, str]
+    #: Of what was withdrawn while another of its name is there.
+    replaced: str
     endings: str
     held: str
     gaps: str
@@ -110,6 +112,7 @@ class Words:
     no_name: str
     other_set: str
     supersedes: str
+    in_its_place: str
     is_empty: str
     confirmed: Counted
     confirmed_later: str
@@ -226,23 +229,33 @@ class Dates:
         return _day(day, self.words.day if same_year else self.words.day_of_year)
 
     def between(self, span: Between) -> str:
-        """Return *span*, the day once where both ends share it."""
+        """Return *span*, the day once where both ends share it; with offsets where the clocks were set in between."""
         if span.after is None:
             return self.words.by.format(by=self.full(span.by))
         first, last = span.after.astimezone(self.zone), span.by.astimezone(self.zone)
+        if first.utcoffset() != last.utcoffset():
+            after, by = (f"{self.full(end)}{self._in_brackets(_offset(end))}" for end in (first, last))
+            return self.words.between.format(after=after, by=by)
         by = last.strftime(self.words.time) if first.date() == last.date() else self.full(span.by)
         return self.words.between.format(after=self.full(span.after), by=by)
 
     def zone_name(self) -> str:
         """Return the zone with its offset: `Asia/Shanghai (UTC+8)`."""
-        offset = self.now.astimezone(self.zone).strftime("%z")
-        hours = f"UTC{offset[0]}{int(offset[1:3])}" + (f":{offset[3:5]}" if offset[3:5] != "00" else "")
         name = str(self.zone.key)
+        return name if name == "UTC" else f"{name}{self._in_brackets(_offset(self.now.astimezone(self.zone)))}"
+
+    def _in_brackets(self, text: str) -> str:
         left, right = self.words.brackets
-        return name if name == "UTC" else f"{name}{left}{hours}{right}"
+        return f"{left}{text}{right}"
 
     def _is_today(self, local: datetime) -> bool:
         return local.date() == self.now.astimezone(self.zone).date()
+
+
+def _offset(local: datetime) -> str:
+    """Return the offset of a local time: `UTC+8`, `UTC-3:30`."""
+    offset = local.strftime("%z")
+    return f"UTC{offset[0]}{int(offset[1:3])}" + (f":{offset[3:5]}" if offset[3:5] != "00" else "")
 
 
 def _day(local: date, template: str) -> str:

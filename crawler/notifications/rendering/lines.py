@@ -90,9 +90,13 @@ class Writer:
         return plain(name) or self.words.no_name
 
     def ids(self, place: LinePlace) -> Spans:
-        """Return the ids of a place: a chain with arrows, others as a list."""
+        """Return the ids of a place: a chain with arrows, others as a list; behind them what is there instead."""
         shown = [(_id(image_id),) for image_id in place.image_ids]
-        return joined(ARROW, shown) if place.is_chain else self.listed(shown, self.limits.details)
+        own = joined(ARROW, shown) if place.is_chain else self.listed(shown, self.limits.details)
+        if not place.successors:
+            return own
+        there = joined(self.words.comma, [(_id(image_id),) for image_id in place.successors])
+        return (*own, *spans(self.words.in_its_place, ids=there))
 
     def tail(self, *parts: str) -> str:
         """Return what stands at the end of a row."""
@@ -104,7 +108,7 @@ class Writer:
         """Return the row of a pinned image."""
         words, dates = self.words, self.dates
         since = line.last_seen_at or line.since
-        successor = Span(plain(line.successor or " / ".join(line.candidates)), "strong")
+        successor = Span(plain(line.successor or " / ".join(line.candidates), MESSAGE_LIMIT), "strong")
         what = spans(
             words.pin[line.state],
             id=_id(line.pin.image_id),
@@ -250,8 +254,21 @@ class Writer:
         name = self.words.fields.get(change.field, plain(change.field))
         if change.values is None:
             return self.words.field_differs.format(field=name)
-        before, after = map(self.value, change.values)
+        before, after = self._changed(*change.values)
         return self.words.field.format(field=name, before=before, after=after)
+
+    def _changed(self, before: Any, after: Any) -> tuple[str, str]:
+        """Return two values of a field; where they are so long that what is shown of both is the same, what differs."""
+        shown = self.value(before), self.value(after)
+        if shown[0] != shown[1]:
+            return shown
+        if isinstance(before, list) and isinstance(after, list):
+            gone, come = ([one for one in own if one not in other] for own, other in ((before, after), (after, before)))
+            return self.value(["…", *gone]), self.value(["…", *come])
+        texts = str(before), str(after)
+        differing = (at for at, (one, other) in enumerate(zip(*texts, strict=False)) if one != other)
+        same = next(differing, len(min(texts, key=len)))
+        return self.value(f"…{texts[0][same:]}"), self.value(f"…{texts[1][same:]}")
 
     def value(self, value: Any) -> str:
         """Return the value of a field."""

@@ -95,10 +95,10 @@ def _sections(digest: Digest, writer: Writer) -> Iterable[Section]:
     trouble = tuple(line for line in digest.pins if line.state != "clear")
     yield from _section(writer, words.pins, "alarm", _with_same(writer, [writer.pin(line) for line in trouble]))
     yield from _section(writer, words.pins_clear, "good", [writer.pin(line) for line in clear])
-    for topic, lines in groupby(digest.lines, key=lambda line: line.topic):
-        yield from _section(
-            writer, words.topics[topic], _TONES[topic], _with_same(writer, [writer.line(line) for line in lines])
-        )
+    for (topic, is_replaced), lines in groupby(digest.lines, key=lambda line: (line.topic, line.is_replaced)):
+        title = words.replaced if is_replaced else words.topics[topic]
+        tone = "warn" if is_replaced else _TONES[topic]
+        yield from _section(writer, title, tone, _with_same(writer, [writer.line(line) for line in lines]))
     yield from _section(writer, words.endings, "warn", [writer.ending(ending) for ending in digest.endings])
     yield from _section(writer, words.held, "warn", [writer.held(held) for held in digest.held])
     yield from _section(writer, words.gaps, "warn", [writer.gap(gap) for gap in digest.gaps], words.gaps_note)

@@ -280,6 +280,20 @@ def test_no_folder(site: Publisher, place: str, tmp_path: Path) -> None:
     assert str(tmp_path) in result.stderr
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["images.example.com", "ftp://images.example.com", "https://me:word@images.example.com", "https://x.example/?a=b"],
+)
+def test_an_address_that_is_none(site: Publisher, url: str) -> None:
+    """What `[publish]` refuses as its url is refused on the command line, before anything is written, and not shown."""
+    site.diary.run({HERE: BOTH})
+    result = site.publish("--url", url, code=2)
+
+    assert "Error: --url must be the http or https URL of a folder" in result.stderr
+    assert "word" not in result.stderr
+    assert not site.root.exists()
+
+
 def test_a_file_in_the_way(site: Publisher) -> None:
     """A file of somebody else's in the place of one to write is an error with one sentence, and nothing is written."""
     site.diary.run({HERE: BOTH})

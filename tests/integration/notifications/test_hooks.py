@@ -205,6 +205,23 @@ def test_webhook_that_is_silent_or_not_there() -> None:
     assert "cannot be reached" in absent.message
 
 
+@pytest.mark.parametrize("end", [{"hang": True}, {"drop": True}], ids=str)
+def test_status_is_the_answer(end: dict[str, Any]) -> None:
+    """A receiver that says 200 has it, and one that says 503 has not, though the rest of the answer never comes."""
+    with hook_server() as server:
+        server.answer = lambda call: Reply(begun=True, **end)
+        taken = send(webhook(server, timeout_seconds=0.5))
+        server.answer = lambda call: Reply(status=503, begun=True, **end)
+        refused = refusal(webhook(server, timeout_seconds=0.5))
+        server.answer = lambda call: Reply(begun=True, **end)
+        doubted = refusal(feishu(server, timeout_seconds=0.5))
+
+    assert taken == {}
+    assert "HTTP 503" in refused.message
+    assert "did not say whether it took the card" in doubted.message
+    assert (refused.permanent, doubted.permanent) == (False, False)
+
+
 def test_webhook_certificates_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A certificate that nobody vouches for gets nothing; one that the system trusts is fine."""
     context, certificate = make_tls(tmp_path)

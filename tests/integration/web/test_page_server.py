@@ -330,6 +330,7 @@ def test_wrong_usage(sqlite_url: str, tmp_path: Path) -> None:
             (["--port", port], f"port {port}"),
             (["--token-file", tmp_path / "short"], "at least 16"),
             (["--base-url", "images.example.com"], "is no address"),
+            (["--base-url", "https://images.example.com/?a=b"], "is no address"),
             (["--host", "192.0.2.1"], "Nothing can be served at 192.0.2.1"),
         )
         for words, said in cases:

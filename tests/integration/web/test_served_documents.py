@@ -57,7 +57,7 @@ def test_the_same_bytes(engine: Engine, database_url: str, clock: Callable[[], d
 
 
 def test_what_a_poller_sees(server: str, diary: Diary) -> None:
-    """An id that has not changed is not sent again; after a run it is the new one, and what is not there is 404."""
+    """What has not changed is not sent again, also after a run; what is new is, and what is not there is 404."""
     path = f"{server}v1/resolve/hk-01/centos-7.6"
     first = get(f"{path}/image_id")
     assert first.text == "uimage-x\n"
@@ -67,10 +67,23 @@ def test_what_a_poller_sees(server: str, diary: Diary) -> None:
         assert get(server + missing).status == 404, missing
     assert get(f"{server}zh/v1/changes.json").status == 404
 
-    diary.run({target(f"hk-0{n}"): {"uimage-new": "CentOS 7.6"} for n in range(1, 3)})
-    diary.run({target(f"hk-0{n}"): {"uimage-new": "CentOS 7.6"} for n in range(1, 3)})
     import time
 
+    feed = f"{server}v1/atom/names/centos-7.6.atom"
+    known = get(feed).headers["ETag"]
+    there = {
+        "uimage-b": "Ubuntu 20.04",
+        "uimage-x": "CentOS 7.6",
+        "uimage-y": "系统 .json",
+        "uimage-z": "Ubuntu-20.04 ",
+    }
+    diary.run({target(f"hk-0{n}"): there for n in range(1, 3)})
+    time.sleep(0.3)
+    assert get(f"{path}/image_id", If_None_Match=first.headers["ETag"]).status == 304
+    assert get(feed, If_None_Match=known).status == 304
+
+    diary.run({target(f"hk-0{n}"): {"uimage-new": "CentOS 7.6"} for n in range(1, 3)})
+    diary.run({target(f"hk-0{n}"): {"uimage-new": "CentOS 7.6"} for n in range(1, 3)})
     time.sleep(0.3)
     assert get(f"{path}/image_id", If_None_Match=first.headers["ETag"]).text == "uimage-new\n"
 

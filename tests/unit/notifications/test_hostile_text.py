@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crawler.domain.text import cell, plain, width
+from crawler.notifications.models import NotifiedState
 from crawler.notifications.rendering.render import render
 from tests.support.eventful import digest_of, eventful, mail
 from tests.support.mails import ATTRIBUTES, ELEMENTS, content, parsed, part, read_html
+from tests.support.reporting import Story
 
 HOSTILE = [
     "<script>alert(1)</script>", "</td></tr></table><h1>", "<img src=x onerror=alert(1)>", '"><b>', "'><b>",
@@ -63,6 +65,25 @@ def test_hostile_names(name: str, language: str) -> None:
     assert all(len(line) <= 998 for line in mail(digest).splitlines())
     for row in csv.reader(io.StringIO(render(digest).csv.decode("utf-8-sig"))):
         assert not any(value.startswith(("=", "+", "-", "@")) or "\n" in value for value in row)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "=?utf-8?q?a=0D=0ABcc:_victim@example.com?=", "=?utf-8?b?YQ0KQmNjOiB4QGV4YW1wbGUuY29tDQoNCmJvZHk=?=",
+        "=?utf-8?q?a=00=E2=80=AEb?=", "==??==?utf-8?q?=0A?=", "数据 =?utf-8?q?=0A_x?=",
+    ],
+)  # fmt: skip
+def test_encoded_words_in_a_name(name: str) -> None:
+    """A name that looks like an encoded word of a header is none in the subject, and ends no header."""
+    story = Story()
+    story.change("withdrawn", "uimage-a", name)
+    digest = digest_of(story, 2, told=NotifiedState(introduced=True), pins=[])
+    message = parsed(mail(digest))
+
+    assert message.keys() == HEADERS
+    assert message.defects == []
+    assert message["Subject"].strip() == render(digest).subject.replace("=?", "= ?")
 
 
 @settings(max_examples=200)

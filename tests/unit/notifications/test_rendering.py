@@ -8,8 +8,9 @@ import re
 import string
 import zipfile
 from dataclasses import fields
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -323,3 +324,47 @@ def test_times_say_their_zone() -> None:
 
     assert "between 18 Oct 2025 20:00 and 22 Nov 20:00" in text
     assert "Asia/Shanghai (UTC+8)" in text
+
+
+def test_times_on_both_sides_of_a_change_of_clocks() -> None:
+    """Where the clocks were put back in between, both ends of a span bear their offset: it would seem to end first."""
+    story = Story()
+    change = datetime(2026, 10, 25, 1, tzinfo=UTC)
+    story.change("withdrawn", not_before=change - timedelta(minutes=10), observed_at=change + timedelta(minutes=20))
+    berlin = ZoneInfo("Europe/Berlin")
+    english, chinese = (
+        render(digest_of(story, 2, told=KNOWN, pins=[], timezone=berlin, language=language)).text
+        for language in ("en", "zh")
+    )
+
+    assert "between 25 Oct 02:50 (UTC+2) and 25 Oct 02:20 (UTC+1)" in english
+    assert "10-25 02:50（UTC+2） 至 10-25 02:20（UTC+1） 之间" in chinese
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([[f"GPU-{number:02}" for number in range(12)], [f"GPU-{number:02}" for number in range(13)]], "… → …, GPU-12"),
+        (["x" * 90 + " old", "x" * 90 + " new"], "…old → …new"),
+        (["CentOS 7.6", "CentOS 7.9"], "CentOS 7.6 → CentOS 7.9"),
+    ],
+    ids=["list", "text", "short"],
+)
+def test_long_values_that_differ_at_their_end(values: list[Any], told: str) -> None:
+    """A long value that changed is told by what differs, not by the beginning that both share."""
+    story = Story()
+    story.change("modified", fields={"gpu_types": values})
+
+    assert f"GPU types: {told}" in render(digest_of(story, 2, told=KNOWN, pins=[])).text
+
+
+def test_many_that_came_together() -> None:
+    """The line of a pin has each id whole of several that came in its place together."""
+    story = Story()
+    story.change("withdrawn", "uimage-a")
+    came = [f"uimage-rccvz4l9it{letter}" for letter in "abcdef"]
+    for image_id in came:
+        story.image(image_id)
+    text = render(digest_of(story, 2, told=KNOWN, pins=["zone-01 uimage-a"])).text
+
+    assert " / ".join(came) in " ".join(text.split())
