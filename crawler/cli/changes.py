@@ -123,6 +123,7 @@ def changes(
 
     if since and until and since > until:
         raise UsageError("--since is later than --until, so nothing lies between them.")
+    code = ExitCode.DONE
     settings = context.history_settings()
     with context.history() as conn:
         last = changelog.settled(conn)
@@ -136,9 +137,9 @@ def changes(
             what = f"{' or '.join(events)} changes" if events else "changes"
             what += " in that time" if since or until else ""
             what += f" after the cursor {after}" if after else ""
-            return explain_empty(context, conn, selected, what=what, at=until).say(context)
+            code = explain_empty(context, conn, selected, what=what, at=until).say(context)
         kept_from = None if after else begins_at(conn)
         if kept_from is not None and (since is None or since < kept_from):
             begins = tell_moment(kept_from, settings.timezone)
             context.say(f"What came before {begins} was pruned: of that time not every change is left.")
-    return ExitCode.DONE
+    return code

@@ -19,6 +19,7 @@ from crawler.cli.table import TARGET_COLUMNS, Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.rows import HoldRow, names_in_json
 from crawler.domain.text import counted
+from crawler.domain.timefmt import tell_moment
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -60,6 +61,7 @@ def holds() -> None:
 @pass_cli
 def list_holds(context: CliContext, include_resolved: bool, fmt: str, selected: Filters) -> None:
     """List the open holds: where, which images, since when, how often confirmed, what they wait for."""
+    from crawler.db.beginning import begins_at
     from crawler.queries.holds import holds as rows_of
 
     settings = context.history_settings()
@@ -67,8 +69,14 @@ def list_holds(context: CliContext, include_resolved: bool, fmt: str, selected: 
         check_selection(conn, selected)
         rows = rows_of(conn, selected, include_resolved=include_resolved)
         shown = (row.as_dict() for row in rows)
-        if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(HoldRow)):
-            context.say("Nothing is on hold." if not include_resolved else "Nothing was ever on hold here.")
+        count = emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(HoldRow))
+        kept_from = begins_at(conn) if include_resolved else None
+        begins = tell_moment(kept_from, settings.timezone) if kept_from else ""
+        if not count:
+            ever = f"Nothing was on hold here since {begins}." if begins else "Nothing was ever on hold here."
+            context.say(ever if include_resolved else "Nothing is on hold.")
+        if begins:
+            context.say(f"What came before {begins} was pruned: of that time not every hold is left.")
 
 
 @holds.command()

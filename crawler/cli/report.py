@@ -18,6 +18,7 @@ from crawler.cli.output import emit, write_out
 from crawler.cli.table import Column, Row
 from crawler.domain.rows import DigestRecord, names_in_json
 from crawler.domain.text import visible
+from crawler.domain.timefmt import tell_moment
 from crawler.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def send(context: CliContext, names: tuple[str, ...], since: datetime | None, wa
 @pass_cli
 def list_digests(context: CliContext, include_ended: bool, names: tuple[str, ...], fmt: str) -> None:
     """List what waits to be told, to whom, since when and why; with --all what was told, too."""
+    from crawler.db.beginning import begins_at
     from crawler.db.digest_records import digests, known_reports
 
     zone = context.history_settings().timezone
@@ -147,8 +149,13 @@ def list_digests(context: CliContext, include_ended: bool, names: tuple[str, ...
         if unknown := [name for name in names if name not in known]:
             raise UsageError(f"There is no report {unknown[0]!r}; the history has {', '.join(known) or 'none'}.")
         rows = digests(conn, include_ended=include_ended, names=names)
+        kept_from = begins_at(conn) if include_ended else None
+    begins = tell_moment(kept_from, zone) if kept_from else ""
     if not emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=zone, fields=names_in_json(DigestRecord)):
-        context.say("Nothing was ever told." if include_ended else "Nothing waits to be told.")
+        ever = f"Nothing was told since {begins}." if begins else "Nothing was ever told."
+        context.say(ever if include_ended else "Nothing waits to be told.")
+    if begins:
+        context.say(f"What came before {begins} was pruned: of that time not every report is left.")
 
 
 @report.command()

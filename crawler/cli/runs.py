@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import tzinfo
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +17,7 @@ from crawler.cli.selection import check_selection, explain_empty
 from crawler.cli.table import Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.text import visible
-from crawler.domain.timefmt import show_moment, zone_name
+from crawler.domain.timefmt import show_moment, tell_moment, zone_name
 from crawler.errors import EmptySelection
 
 if TYPE_CHECKING:
@@ -70,21 +71,28 @@ def runs(ctx: click.Context, limit: int | None, fmt: str, selected: Filters) -> 
     if ctx.invoked_subcommand is not None:
         return
     context = ctx.ensure_object(CliContext)
+    from crawler.db.beginning import begins_at
     from crawler.queries import runs as queries_runs
 
     zone = context.history_settings().timezone
     with context.history() as conn:
         check_selection(conn, selected)
+        every = queries_runs.runs(conn, limit, filters=selected)
+        oldest = next(every, None)
         # The list does not look up failures; an empty `failures` would say that there were none.
         rows = (
             {name: value for name, value in row.as_dict().items() if name != "failures"}
-            for row in queries_runs.runs(conn, limit, filters=selected)
+            for row in chain([oldest] if oldest else [], every)
         )
         if not emit(rows, COLUMNS, fmt, zone=zone, fields=FIELDS):
             if selected.is_all:
                 context.say("Nothing is recorded yet: `crawler run` makes the first run.")
             else:
                 context.say(explain_empty(context, conn, selected, what="runs").sentence)
+        kept_from = begins_at(conn)
+        if kept_from is not None and oldest is not None and oldest.started_at < kept_from:
+            begins = tell_moment(kept_from, zone)
+            context.say(f"What came before {begins} was pruned: of that time not every run is left.")
 
 
 @runs.command()
@@ -93,6 +101,7 @@ def runs(ctx: click.Context, limit: int | None, fmt: str, selected: Filters) -> 
 @click.pass_context
 def show(ctx: click.Context, number: int, fmt: str) -> None:
     """Tell run N in full: its counts, what failed and why, and its notices."""
+    from crawler.db.beginning import begins_at
     from crawler.queries import runs as queries_runs
 
     group = ctx.parent
@@ -102,9 +111,11 @@ def show(ctx: click.Context, number: int, fmt: str) -> None:
     zone = context.history_settings().timezone
     with context.history() as conn:
         summary = queries_runs.run(conn, number)
-        last = queries_runs.last_run(conn)
+        last, kept_from = queries_runs.last_run(conn), begins_at(conn)
     if summary is None:
         known = f"they go to {last}" if last else "none is recorded yet"
+        if last and kept_from is not None and number < last:
+            known += f", and of those before {tell_moment(kept_from, zone)} not every one is left"
         raise EmptySelection(f"There is no run {number}: {known}; `crawler runs` lists them.")
     if fmt == "table":
         write_notes(describe(summary, zone))

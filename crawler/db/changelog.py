@@ -93,12 +93,17 @@ def _announcement() -> TextClause:
 
 @cache
 def _last_settled() -> TextClause:
+    # whoever announced has looked into this table as well: another history of the database has one of its own
     return text(
         """
+        WITH locks AS (
+          SELECT * FROM pg_locks WHERE granted
+            AND database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+        )
         SELECT least(
           (SELECT coalesce(max(id), 0) FROM changes),
-          (SELECT min(CAST(l.objid AS bigint)) FROM pg_locks AS l
-           WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted AND CAST(l.classid AS bigint) = :announcing
-             AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))
+          (SELECT min(CAST(l.objid AS bigint)) FROM locks AS l
+           WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND CAST(l.classid AS bigint) = :announcing
+             AND l.pid IN (SELECT t.pid FROM locks AS t WHERE t.relation = CAST('changes' AS regclass)))
         )"""
     ).bindparams(bindparam("announcing"))

@@ -26,7 +26,7 @@ from crawler.db.schema import (
 )
 from crawler.db.sql import PAGED, TARGET_COLUMNS, portions
 from crawler.domain.filters import TARGET_PARTS, Filters
-from crawler.domain.models import END_OF_TIME, Target
+from crawler.domain.models import END_OF_TIME, Target, is_storable
 from crawler.domain.rows import DigestRecord, RecipientRecord
 
 
@@ -172,7 +172,7 @@ def digests(
     elif not include_ended:
         statement = statement.where(exists().where(Recipient.digest_id == DigestRow.id, Recipient.state == "waiting"))
     if names:
-        statement = statement.where(SubscriptionRow.name.in_(sorted(names)))
+        statement = statement.where(SubscriptionRow.name.in_(sorted(filter(is_storable, names))))
     rows = conn.execute(statement).all()
     recipients = _recipients(conn, [row.id for row in rows])
     found = [
@@ -232,7 +232,7 @@ def _not_composed(conn: Connection, names: Collection[str]) -> list[DigestRecord
         .order_by(SubscriptionRow.name, Delivery.run_id)
     )
     if names:
-        statement = statement.where(SubscriptionRow.name.in_(sorted(names)))
+        statement = statement.where(SubscriptionRow.name.in_(sorted(filter(is_storable, names))))
     by_name: dict[str, list[tuple[int, datetime]]] = {}
     for row in conn.execute(statement):
         by_name.setdefault(row.name, []).append((row.run_id, row.queued_at))

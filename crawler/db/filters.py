@@ -93,7 +93,7 @@ def exact_parts(filters: Filters) -> tuple[Exact, dict[str, tuple[str, ...]]]:
 
 def _lowered(word: str) -> set[str]:
     """Return *word* in small letters, as PostgreSQL makes them and as SQLite does, which knows those of ASCII alone."""
-    return {word.lower(), word.encode().lower().decode()}
+    return {word.lower(), word.encode(errors="surrogatepass").lower().decode(errors="surrogatepass")}
 
 
 @cache

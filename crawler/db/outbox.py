@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Exists, delete, exists, func, insert, select,
 
 from crawler.db.schema import ChangeLog, Delivery, DigestRow, Recipient, Run, SubscriptionRow
 from crawler.db.sql import insert_missing, portions
+from crawler.domain.models import is_storable
 
 #: Stands among the accounts of a sender for the lock of one that sends without a run.
 NO_RUN = 0
@@ -121,7 +122,8 @@ def subscribe(conn: Connection, name: str) -> int:
 
 def subscribed(conn: Connection, name: str) -> Subscribed | None:
     """Return the state of a subscription; None where no run has known it yet."""
-    row = conn.execute(select(SubscriptionRow).where(SubscriptionRow.name == name)).first()
+    named = select(SubscriptionRow).where(SubscriptionRow.name == name)
+    row = conn.execute(named).first() if is_storable(name) else None
     if row is None:
         return None
     waiting = conn.execute(

@@ -33,7 +33,7 @@ from crawler.db.schema import ChangeLog
 from crawler.db.sql import PORTION, among, among_too, written
 from crawler.db.types import read_json
 from crawler.domain.filters import EVERYTHING, TARGET_PARTS, Filters, is_glob
-from crawler.domain.models import END_OF_TIME, LARGEST_ID, RE_ISSUED, SCHEMA, require_aware
+from crawler.domain.models import END_OF_TIME, LARGEST_ID, RE_ISSUED, SCHEMA, is_storable, require_aware
 from crawler.domain.rows import ChangeRow
 from crawler.errors import UnknownKnowledge, UsageError
 
@@ -73,9 +73,9 @@ def changes(
     if events:
         narrowing.append(_is_one_of(events))
     parameters: dict[str, Any] = {}
-    ids: Sequence[str] | None = filters.image_id
-    if not ids or any(map(is_glob, ids)):
-        is_worth_it = (filters.name or ids) and _is_long(conn, since, until, after)
+    ids: Sequence[str] | None = tuple(filter(is_storable, filters.image_id))
+    if not filters.image_id or any(map(is_glob, filters.image_id)):
+        is_worth_it = (filters.name or filters.image_id) and _is_long(conn, since, until, after)
         ids = images_wanted(conn, filters) if is_worth_it else None
     if ids is not None:
         narrowing.append(among_too(ChangeLog.image_id, "ids"))

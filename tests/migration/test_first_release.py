@@ -4,7 +4,7 @@ A database that version 0.1.0 wrote: it upgrades without losing or changing an a
 `first_release/history.sql.gz` is the dump of a SQLite file after eight runs of that version against its emulator: two
 accounts, a variant, re-issues, an emptied zone, withdrawals that were held, confirmed and dissolved, failures,
 refusals, a retired zone, an answer that was partly unreadable, and mails sent and waiting.
-`first_release/answers.json.gz` is what that version answered then.
+`first_release/answers.json.gz` is what that version answered then; one kind of its answers was wrong: see `compare`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from alembic.config import Config
 from sqlalchemy import Boolean, Engine, LargeBinary, MetaData, insert, text
 from sqlalchemy.types import JSON
 
-from crawler.db.engine import begin, opened, read
+from crawler.db.engine import begin, is_sqlite, opened, read
 from crawler.db.integrity import findings
 from crawler.db.migrations import migrations_folder, schema_state, upgrade
+from crawler.db.views import create_views
 from crawler.emulator import run_in_thread
 from tests.support.driving import Driver, account
 from tests.support.processes import Nursery, Order, nursery
@@ -105,12 +106,23 @@ def _as(wanted: Any, value: Any) -> Any:
 
 
 def compare(driver: Driver) -> None:
-    """Ask everything again: each answer has the rows of that version, with every field that they had."""
+    """
+    Ask everything again: each answer has the rows of that version, with every field that they had.
+
+    Except for one: its history told of a gap behind a withdrawal that had been held and was confirmed, where its
+    `images --at` said by then that the image was gone.
+    """
     with opened(driver.database, read_only=True) as engine, read(engine) as conn:
         assert findings(conn) == []
     for question, words in QUESTIONS.items():
         rows = json.loads(driver.call(*words, "-o", "json", code=None).stdout)
-        assert [_with(row, before) for row, before in zip(rows, ANSWERS[question], strict=True)] == rows, question
+        answered = ANSWERS[question]
+        if question == "history":
+            answered = [
+                row | {"gaps_before": [gap for gap in row["gaps_before"] if gap["reason"] != "held"]}
+                for row in answered
+            ]
+        assert [_with(row, before) for row, before in zip(rows, answered, strict=True)] == rows, question
 
 
 def _with(row: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
@@ -141,6 +153,24 @@ def test_every_answer_stays(released: Driver) -> None:
     with opened(released.database) as engine:
         assert schema_state(engine).found == REVISION
         upgrade(engine)
+    compare(released)
+
+
+def test_views_of_others(released: Driver) -> None:
+    """A view that somebody made of one of ours stands in no upgrade's way, and shows what ours does after it."""
+    with opened(released.database) as engine:
+        with begin(engine) as conn:
+            # which nobody made of that version on PostgreSQL
+            for statement in () if is_sqlite(engine) else create_views("postgresql"):
+                conn.exec_driver_sql(statement)
+            conn.exec_driver_sql("CREATE VIEW mine AS SELECT zone, image_id, state FROM current_images")
+        upgrade(engine)
+        with read(engine) as conn:
+            shown = [
+                conn.exec_driver_sql(f"SELECT count(*) FROM {view}").scalar() for view in ("mine", "current_images")
+            ]
+    assert shown[0] == shown[1]
+    assert shown[0]
     compare(released)
 
 

@@ -12,6 +12,7 @@ from crawler.db.engine import begin, read
 from crawler.db.filters import chosen_targets, target_pages
 from crawler.db.schema import Account, TargetRow
 from crawler.domain.filters import EVERYTHING, Filters
+from crawler.queries.changes import changes
 from crawler.queries.freshness import chosen_at
 
 #: In the order of no language: capitals before small letters, both before what is beyond ASCII.
@@ -99,3 +100,21 @@ def test_place_in_every_case(engine: Engine, part: str, word: str, projects: tup
 
     assert [choice.target.zone for choice in listed] == ["HK-02", "hk-02"]
     assert few == listed
+
+
+@pytest.mark.parametrize("word", ["\0", "a\udcff"])
+@pytest.mark.parametrize("part", ["account", "project", "region", "zone", "kind", "variant"])
+def test_what_no_text_can_be(many: Engine, part: str, word: str) -> None:
+    """Nothing is called by a NUL or half a character, whichever part of a target it is to be."""
+    with read(many) as conn:
+        listed = chosen_targets(conn, Filters(**{part: (word,)}))
+        few, _ = chosen_at(conn, Filters(project=(word,), zone=("hk-Zeta",)), datetime(2026, 6, 1, tzinfo=UTC))
+
+    assert listed == few == []
+
+
+@pytest.mark.parametrize("word", ["\0", "a\udcff"])
+def test_changes_of_what_no_text_can_be(engine: Engine, word: str) -> None:
+    """So is no image, of which the change log is asked before anything knows it."""
+    with read(engine) as conn:
+        assert list(changes(conn, filters=Filters(image_id=(word,)))) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -320,3 +321,53 @@ def test_nothing_to_prune(engine: Engine, database_url: str) -> None:
     prune(engine, None, before=now, now=now + PERIOD)
     call(*ask, "db", "prune", "--keep", "2y", now=now + PERIOD)
     assert "was pruned" in call(*ask, "changes", now=now + PERIOD).stderr, "what was stays so"
+
+
+def test_lists_of_a_pruned_time(engine: Engine, database_url: str) -> None:
+    """A list that reaches before the kept window says that not all is left, also where none is: that is not nothing."""
+    away, ask = target("hk-03"), ("--database", database_url)
+    old, new = {"c": "C", "d": "D"}, {"m": "M", "o": "O"}
+    diary = Diary(engine)
+    # what was there goes, doubted at first, and of what comes then one goes soon
+    story: Sequence[tuple[int, Mapping[str, str]]] = (
+        (1, old),
+        (2, old),
+        (3, old),
+        (24, {}),
+        (30, {}),
+        (36, {}),
+        (48, {**new, "n": "N"}),
+        (72, new),
+    )
+    for hours, listed in story:
+        diary.run({HERE: {"a": "A"}, away: listed}, at=START + timedelta(hours=hours))
+    diary.run({HERE: {}, away: new}, at=START + timedelta(days=6))
+    now = diary.now + PERIOD
+    words: Sequence[str | int]
+    appeared = ("changes", "--zone", away.zone, "--name", "N", "--event", "appeared")
+    resolved = ("holds", "list", "--all", "--zone", away.zone)
+    for words in (appeared, resolved, ("runs",), ("runs", "show", 2)):
+        said = call(*ask, *words, now=now)
+        assert said.stdout, words
+        assert "pruned" not in said.stderr, words
+    assert "Nothing was ever told." in call(*ask, "report", "list", "--all", now=now).stderr
+
+    prune(engine, None, before=START + timedelta(days=4), now=now)
+
+    begins = "2026-06-05 08:00:00 (Asia/Shanghai)"
+    for words, first, what in (
+        (appeared, f"No appeared changes fit --zone {away.zone}", "change"),
+        (resolved, f"Nothing was on hold here since {begins}.", "hold"),
+        (("holds", "list", "--all"), "", "hold"),
+        (("report", "list", "--all"), f"Nothing was told since {begins}.", "report"),
+        (("runs",), "", "run"),
+    ):
+        said = call(*ask, *words, now=now)
+        assert bool(said.stdout) == (not first), words
+        assert said.stderr.startswith(first), words
+        assert f"What came before {begins} was pruned: of that time not every {what} is left." in said.stderr, words
+    for words in (("runs", "--limit", "1"), ("holds", "list"), ("changes", "--since", "1d"), ("report", "list")):
+        assert "pruned" not in call(*ask, *words, now=now).stderr, words
+    said = call(*ask, "runs", "show", 2, now=now, code=2)
+    assert f"they go to 9, and of those before {begins} not every one is left" in said.stderr
+    assert "not every one" not in call(*ask, "runs", "show", 10, now=now, code=2).stderr

@@ -21,6 +21,7 @@ from crawler.cli.app import cli
 from crawler.db import changelog
 from crawler.db.copy import copy_history
 from crawler.db.engine import begin, opened, read
+from crawler.db.migrations import upgrade
 from crawler.db.pruning import prune
 from crawler.db.schema import ChangeLog
 from crawler.errors import UnknownKnowledge, UsageError
@@ -89,6 +90,22 @@ def test_a_transaction_that_fails_holds_nobody_back(postgres_url: str) -> None:
             assert poller.poll() == []
             failing.rollback()
         assert poller.poll() == ["quick"]
+
+
+def test_another_history_holds_nobody_back(postgres_url: str) -> None:
+    """What is written to a second history in the database, in a schema of its own, hides no change of the first."""
+    beside = f"{postgres_url}{'&' if '?' in postgres_url else '?'}options=-csearch_path%3Dsecond"
+    with opened(postgres_url) as engine, opened(beside) as second:
+        with begin(engine) as conn:
+            conn.exec_driver_sql("CREATE SCHEMA second")
+        upgrade(second)
+        row, theirs, poller = born(engine), born(second), Poller(postgres_url)
+        with begin(engine) as conn:
+            append(conn, row, "one", "two")
+        with held_open(second, lambda conn: append(conn, theirs, "elsewhere")):
+            assert poller.poll() == ["one", "two"]
+            assert Poller(beside).poll() == []
+        assert Poller(beside).poll() == ["elsewhere"]
 
 
 def write_together(url: str, row: dict[str, Any], commits: int) -> None:
