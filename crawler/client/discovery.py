@@ -16,7 +16,7 @@ from crawler.domain.models import Place, Project
 from crawler.domain.objections import Tolerable, other_action
 from crawler.domain.parsing import read, rest_in
 from crawler.domain.text import counted, one_line
-from crawler.domain.values import integer, read_count
+from crawler.domain.values import READERS, integer, read_count
 
 #: The longest id of a project and name of a region or zone; together they are the key of a target.
 LONGEST_NAME = 100
@@ -183,7 +183,7 @@ def _with_projects(found: Discovery, document: Mapping[str, Any], tolerated: Col
         project_id = _text(row, "ProjectId")
         if _is_name(project_id):
             readable += 1
-            is_default = field_of(row, "IsDefault") is True
+            is_default = READERS["flag"](field_of(row, "IsDefault")) is True
             projects.setdefault(project_id, Project(project_id, _text(row, "ProjectName"), is_default))
     if rows and not projects:
         problems = ("GetProjectList: no row names a project",)

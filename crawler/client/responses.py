@@ -175,6 +175,8 @@ class Unpacker:
                 self._stream = None
             elif not packed and len(piece) == PIECE_BYTES:
                 yield from self._held_back(self._stream)
+                if self._stream.eof:  # the end was in the last byte, behind what did not fit
+                    self._stream = None
 
     def end(self) -> None:
         """Raise Damaged when the end of the packing is missing."""

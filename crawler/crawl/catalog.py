@@ -8,13 +8,14 @@ every fallback says so, and none of them counts anything as missing. A list that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from crawler.client.api import ApiClient
+from crawler.client.api_options import Timing
 from crawler.client.discovery import Discovery, discover
 from crawler.config.models import AccountSettings
-from crawler.crawl.offers import FoundOffers, SoldBy, ask_offers
+from crawler.crawl.offers import SHARE_OF_TIME, FoundOffers, SoldBy, ask_offers
 from crawler.domain.matrix import Offers
 from crawler.domain.models import DEFAULT_PROJECT, Catalog, Place, Project
 from crawler.domain.objections import tolerance
@@ -26,6 +27,11 @@ from crawler.errors import contained
 MAX_PAIRS = 50_000
 #: The same where a catalog is known, unless it is ten times what that lists: planning so many takes all accounts' time.
 MAX_NEW_PAIRS = 20_000
+#: Why the lists of one of several accounts are not waited for any more.
+_TOO_LATE = (
+    "the lists of regions and projects did not come while the other accounts waited for them: "
+    f"{SHARE_OF_TIME:.0%} of the time that was left"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +56,33 @@ class Survey:
         return self.catalog if self.is_good and self.is_whole else None
 
 
+class _Patience:
+    """How long discoveries are waited for: once one account is done with it, the others have a part of the time."""
+
+    def __init__(self, deadline: float) -> None:
+        """*deadline* is the first one of an account: its time passes while the others are waited for."""
+        self.deadline = deadline
+        self._lasting: set[asyncio.Timeout] = set()
+        self._until: float | None = None
+
+    async def wait_for(self, discovering: Awaitable[Discovery], timing: Timing) -> Discovery:
+        """Return what *discovering* gives; where it is not waited for so long, a discovery that failed."""
+        scope = asyncio.timeout_at(self._until)
+        try:
+            async with scope:
+                self._lasting.add(scope)
+                return await discovering
+        except TimeoutError:
+            return Discovery(problems=(_TOO_LATE,))
+        finally:
+            self._lasting.discard(scope)
+            if self._until is None:
+                left = max(0.0, self.deadline - timing.monotonic())
+                self._until = asyncio.get_running_loop().time() + left * SHARE_OF_TIME
+                for other in self._lasting:
+                    other.reschedule(self._until)
+
+
 async def survey_all(
     accounts: Mapping[str, AccountSettings],
     clients: Mapping[str, ApiClient],
@@ -61,11 +94,13 @@ async def survey_all(
     """
     Discover every account side by side, and give what there is to ask in each.
 
-    *last* are the last good catalogs, *sold_by* says which action told the last time what is sold.
+    Nobody is asked before all are discovered, so one that does not answer is waited for only so long. *last* are the
+    last good catalogs, *sold_by* says which action told the last time what is sold.
     """
+    patience = _Patience(min(deadlines.values()))
     surveys = await asyncio.gather(
         *(
-            _survey(account, clients[name], last[name], deadlines[name], stop, sold_by[name])
+            _survey(account, clients[name], last[name], deadlines[name], stop, sold_by[name], patience)
             for name, account in accounts.items()
         )
     )
@@ -79,12 +114,14 @@ async def _survey(
     deadline: float,
     stop: asyncio.Event | None,
     sold_by: SoldBy,
+    patience: _Patience,
 ) -> Survey:
     """Discover one account; whatever that raises is a failed discovery of this account alone."""
     faults: list[str] = []
     discovery = Discovery()
     with contained(faults.append):
-        discovery = await discover(client, deadline=deadline, stop=stop, tolerated=account.tolerate)
+        discovering = discover(client, deadline=deadline, stop=stop, tolerated=account.tolerate)
+        discovery = await patience.wait_for(discovering, client.timing)
     if faults:
         discovery = Discovery(problems=(f"the discovery failed: {faults[0]}",))
     survey = survey_of(account, discovery, last)
@@ -92,7 +129,7 @@ async def _survey(
         return survey
     offers = FoundOffers(offers={})
     with contained(faults.append):
-        offers = await ask_offers(account, client, survey.catalog, deadline, stop, sold_by)
+        offers = await ask_offers(account, client, survey.catalog, patience.deadline, stop, sold_by)
     problems = (*offers.problems, *(f"what is offered is not known: {fault}" for fault in faults))
     notices = (_notice(account, problem, key=problem.partition(":")[0]) for problem in problems)
     return replace(survey, offers=offers.offers, sold_by=offers.sold_by, notices=(*survey.notices, *notices))

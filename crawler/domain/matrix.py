@@ -138,7 +138,7 @@ def machines_of(records: Iterable[tuple[str, Attributes]]) -> frozenset[Machine]
     """Return the machines of records of the kind `instance-type`, by id; sold out is sold, and spot capacity too."""
     found = set()
     for record_id, record in records:
-        spot = record.get("instance_type")
+        spot = str(record.get("instance_type") or "").strip().casefold()  # as the id has it
         name = record_id.removesuffix(f"/{spot}") if spot else record_id
         parent = str(record.get("parent_type") or "")
         has_gpu = parent == GPU_MACHINES or str(record.get("machine_class")).casefold() == "gpu"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 from crawler.db.engine import opened, read
 from crawler.emulator import EmulatedAccount, run_in_thread
 from crawler.ops.after import history_metrics
@@ -108,6 +110,24 @@ def test_one_hangs(light: Driver) -> None:
     # A region that never answered is asked four questions at once, no more.
     assert order[: 6 + 4].count("one") == 6
     assert {failure["target"]["account"] for failure in ran.summary["failures"]} == {"two"}
+
+
+@pytest.mark.parametrize(("hanging", "code", "ok"), [("GetRegion", 0, 12), ("GetProjectList", 0, 12), ("*", 3, 6)])
+def test_one_hangs_before_it_is_asked(light: Driver, hanging: str, code: int, ok: int) -> None:
+    """Lists that do not come leave the other account most of its time, and their own what the last ones listed."""
+    with run_in_thread(shared({"hang": True, "account": "two", "action": hanging})) as cloud:
+        light.configure(*both(cloud.url)).run()
+        light.configure(*both(cloud.url), limits={"timeout_seconds": 65, "run_deadline_seconds": 4})
+        cloud.step = 2
+        ran = light.run(code=code)
+
+    assert ran.summary["targets"]["ok"] == ok
+    assert {failure["target"]["account"] for failure in ran.summary["failures"]} <= {"two"}
+    assert ran.changes == {}
+    said = (
+        "two: the lists of regions and projects did not come while the other accounts waited for them: 25% of the time"
+    )
+    assert [notice.startswith(said) for notice in ran.summary["notices"] if "25%" in notice] == [True]
 
 
 def test_own_rate(light: Driver) -> None:

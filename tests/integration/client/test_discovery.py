@@ -119,6 +119,16 @@ async def test_empty(answer: Mapping[str, Any], words: str) -> None:
     assert [words in problem for problem in found.problems] == [True]
 
 
+@pytest.mark.parametrize(
+    ("said", "is_default"), [("true", True), ("True", True), (1, True), ("false", False), (None, False)]
+)
+async def test_default_project(said: Any, is_default: bool) -> None:
+    """The default project is known by whatever a brand writes for true."""
+    found, _ = await discovered(projects={"RetCode": 0, "ProjectSet": [{"ProjectId": "org-1", "IsDefault": said}]})
+
+    assert found.projects == (Project("org-1", is_default=is_default),)
+
+
 async def test_no_projects() -> None:
     """An empty project list is a problem, not a refusal."""
     found, _ = await discovered(projects={"RetCode": 0, "ProjectSet": []})

@@ -58,3 +58,11 @@ def test_other_packings_are_refused() -> None:
     """Only what was asked for is unpacked."""
     with pytest.raises(UnknownPacking):
         Unpacker("br")
+
+
+@pytest.mark.parametrize("name", sorted(WINDOWS))
+def test_the_end_lies_behind_a_full_piece(name: str) -> None:
+    """What does not fit into a piece may be all that is left: the last byte held the end too, and nothing is cut."""
+    for more in range(300):
+        body = b"a" * (PIECE_BYTES + more)
+        assert unpacked(name.split(" of ")[0], packed(body, WINDOWS[name])) == body

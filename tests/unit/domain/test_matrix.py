@@ -292,6 +292,12 @@ def test_values_that_may_be_sent(name: str, is_machine: bool) -> None:
     )
 
 
+@pytest.mark.parametrize("spot", ["spot", "Spot", " SPOT"])
+def test_spot_capacity_in_any_spelling(spot: str) -> None:
+    """Spot capacity is of the machine that its id names, however a brand writes the word for it."""
+    assert machines_of([("V100/spot", {"instance_type": spot, "machine_class": "GPU"})]) == {Machine("G", "V100")}
+
+
 def test_what_is_passed_over_ends_nothing() -> None:
     """What stands behind a record that makes no machine is read all the same."""
     assert machines_of([("G", {}), ("", {}), ("O", {"parent_type": "x"})]) == {Machine("O")}
