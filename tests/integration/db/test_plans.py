@@ -85,8 +85,9 @@ def test_lists_are_one_statement(history: Engine) -> None:
     assert len([sql for sql, _ in asked if "FROM intervals" in sql]) == 1
 
 
-def test_long_lists_of_names_are_joined(history: Engine) -> None:
+def test_long_lists_of_names_are_joined(history: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names and ids that a glob fits, which may be thousands, are no arrays to go through for each row."""
+    monkeypatch.setattr("crawler.db.filters.FEW", 10)
     with read(history) as conn, statements(history) as asked:
         assert version_ids(conn, Filters(name=("system 7*",)), cheaply=False)
     with read(history) as conn:
