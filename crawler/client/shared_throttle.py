@@ -112,7 +112,9 @@ class SharedThrottler:
         """Wait for a slot and take it; give False, as soon as that is known, when it would come after *deadline*."""
         self._waiting += 1
         try:
-            async with self._turn:
+            if not await self._is_my_turn_by(deadline):
+                return False
+            try:
                 while True:
                     due = await self._next_slot(deadline)
                     now = self._timing.monotonic()
@@ -123,8 +125,18 @@ class SharedThrottler:
                         self._used += 1
                         return True
                     await self._timing.sleep(due - now)
+            finally:
+                self._turn.release()
         finally:
             self._waiting -= 1
+
+    async def _is_my_turn_by(self, deadline: float | None) -> bool:
+        """Wait for the turn, which is to be released; give False where who has it may wait until after *deadline*."""
+        try:
+            async with asyncio.timeout(None if deadline is None else deadline - self._timing.monotonic()):
+                return await self._turn.acquire()
+        except TimeoutError:
+            return False
 
     def pause(self, seconds: float) -> None:
         """Let nothing through for *seconds* from now, in this process and elsewhere."""

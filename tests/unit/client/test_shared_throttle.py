@@ -270,3 +270,17 @@ def test_slots_that_always_come_too_late() -> None:
         assert not await throttle.acquire_by(6.0)
 
     assert from_far_away(lambda asked: 0.2 * 3**asked, work) < 20
+
+
+def test_who_waits_longer_keeps_nobody() -> None:
+    """Who is behind somebody with a later deadline waits until its own, and no longer."""
+
+    async def work(throttle: SharedThrottler, _: Budget) -> None:
+        throttle.pause(300)
+        patient = asyncio.create_task(throttle.acquire_by(600.0))
+        await asyncio.sleep(0)
+        assert not await throttle.acquire_by(6.0)
+        assert asyncio.get_running_loop().time() < 7
+        assert await patient
+
+    assert 300 <= from_far_away(lambda _: 0.0, work) < 302
