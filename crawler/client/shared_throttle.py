@@ -2,7 +2,8 @@
 The throttle of accounts that share a rate with others, in this process or on other hosts.
 
 The slots come from one place, half a second's worth at a time, and are mapped from that place's clock to this
-process's by the middle of the way there and back. A slot that passed unused is forgone: whoever stood still does not
+process's by the middle of the way there and back. They are asked for with so much lead as an answer takes, or those of
+a place far away would have passed when they come. A slot that passed unused is forgone: whoever stood still does not
 catch up. Where no slots can be had no request is sent.
 """
 
@@ -23,9 +24,10 @@ from crawler.errors import CrawlerError
 SHARED_PACE = 0.975
 #: How late a slot may be used: the way to the next, of which a second has one more at most, within these bounds.
 SHORTEST_CATCH_UP, LONGEST_CATCH_UP = 0.010, 0.050
-#: How much of the budget one process takes at a time.
+#: How much of the budget one process takes at a time; more where an answer takes longer.
 AHEAD_SECONDS = 0.5
-#: How long before its last slot the next are asked for: a slow answer shall find them still to come.
+#: How long before its last slot the next are asked for, beside twice the time of an answer: a slow one shall find them
+#: still to come.
 EARLY_SECONDS = 0.1
 #: For how long the clocks count as compared.
 MEASURED_SECONDS = 10.0
@@ -68,13 +70,14 @@ class SharedThrottler:
         rate: float,
         period: float,
         *,
-        take: Callable[[int], Awaitable[Given]],
+        take: Callable[[int, float], Awaitable[Given]],
         halve: Callable[[float], Awaitable[float]],
         timing: Timing,
     ) -> None:
         """
         Take the configured *rate* per *period*, and how slots are taken and the rate is halved.
 
+        *take* is given how many, and how far the first of them lies ahead at least.
         *halve* is given until when, by the other clock, nobody shall send (0: no matter), and gives the rate.
         """
         self._configured = rate
@@ -109,7 +112,9 @@ class SharedThrottler:
         """Wait for a slot and take it; give False, as soon as that is known, when it would come after *deadline*."""
         self._waiting += 1
         try:
-            async with self._turn:
+            if not await self._is_my_turn_by(deadline):
+                return False
+            try:
                 while True:
                     due = await self._next_slot(deadline)
                     now = self._timing.monotonic()
@@ -120,8 +125,18 @@ class SharedThrottler:
                         self._used += 1
                         return True
                     await self._timing.sleep(due - now)
+            finally:
+                self._turn.release()
         finally:
             self._waiting -= 1
+
+    async def _is_my_turn_by(self, deadline: float | None) -> bool:
+        """Wait for the turn, which is to be released; give False where who has it may wait until after *deadline*."""
+        try:
+            async with asyncio.timeout(None if deadline is None else deadline - self._timing.monotonic()):
+                return await self._turn.acquire()
+        except TimeoutError:
+            return False
 
     def pause(self, seconds: float) -> None:
         """Let nothing through for *seconds* from now, in this process and elsewhere."""
@@ -143,16 +158,20 @@ class SharedThrottler:
         """
         Return the moment of the next slot, which stays the first of `_slots` until it is popped.
 
-        During a pause that ends after *deadline* it is the end of the pause, and there is no slot.
+        During a pause that ends after *deadline* it is the end of the pause, and there is no slot; nor is there one
+        where the deadline passed while none could be had in time.
         """
         while True:
             now = self._timing.monotonic()
             while self._slots and self._slots[0] < max(now - self._catch_up, self._paused_until):
                 self._slots.pop(0)
             if self._slots:
-                if self._coming is None and self._waiting > len(self._slots) and self._slots[-1] - now < EARLY_SECONDS:
+                early = EARLY_SECONDS + 2 * self._lead
+                if self._coming is None and self._waiting > len(self._slots) and self._slots[-1] - now < early:
                     self._ask()
                 return self._slots[0]
+            if deadline is not None and now > deadline:
+                return now
             if now < self._paused_until:
                 if deadline is not None and self._paused_until > deadline:
                     return self._paused_until
@@ -168,9 +187,14 @@ class SharedThrottler:
                     self._coming = None
             self._map(given)
 
+    @property
+    def _lead(self) -> float:
+        """Return how long an answer takes at the least: what lies nearer has passed when it comes."""
+        return self._shortest if math.isfinite(self._shortest) else 0.0
+
     def _ask(self) -> asyncio.Task[Given]:
         """Ask for as many slots as half a second seems to need: twice what was used of the last ones, at most."""
-        most = max(1, int(self._rate / self._period * AHEAD_SECONDS))
+        most = max(1, int(self._rate / self._period * max(AHEAD_SECONDS, self._lead)))
         count = min(most, max(self._waiting, 2 * self._used, 1))
         self._used = 0
         self._coming = asyncio.create_task(self._asked(count))
@@ -178,7 +202,7 @@ class SharedThrottler:
 
     async def _asked(self, count: int) -> Given:
         before = self._timing.monotonic()
-        given = await self._take(count)
+        given = await self._take(count, self._lead)
         after = self._timing.monotonic()
         # The middle is the more exact the sooner the answer came; of the last seconds the soonest counts.
         if after - before <= self._shortest or after > self._measured_at + MEASURED_SECONDS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from sqlalchemy import Engine
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from crawler.crawl.run import ThrottleOf
     from crawler.db.thread import DatabaseThread
 
-A = TypeVar("A")
+P = ParamSpec("P")
 R = TypeVar("R")
 
 
@@ -80,8 +80,8 @@ def sharers(settings: Settings, account: AccountSettings) -> int:
     return 1 if budget is None else sum(one.limits.budget == budget for one in settings.accounts)
 
 
-def _within(in_thread: DatabaseThread, work: Callable[[A], R]) -> Callable[[A], Awaitable[R]]:
-    async def done(argument: A) -> R:
-        return await in_thread(work, argument)
+def _within(in_thread: DatabaseThread, work: Callable[P, R]) -> Callable[P, Awaitable[R]]:
+    async def done(*args: P.args, **kwargs: P.kwargs) -> R:
+        return await in_thread(work, *args, **kwargs)
 
     return done

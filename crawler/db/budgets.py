@@ -27,7 +27,7 @@ _OPEN = text(
 # Expressions see the row as it is once everybody who was before is done.
 _TAKE = text(
     f"""
-    UPDATE budgets SET due = greatest(due, {_NOW}) + :slots * period / (rate * :pace) WHERE name = :name
+    UPDATE budgets SET due = greatest(due, {_NOW} + :lead) + :slots * period / (rate * :pace) WHERE name = :name
     RETURNING due, {_NOW} AS now, rate, period, rate < configured AND clean_since + period <= {_NOW} AS regains
     """  # noqa: S608 - a constant
 )
@@ -78,10 +78,10 @@ class BudgetRow:
         with begin(self.engine) as conn:
             conn.execute(_OPEN, {"name": self.name, "rate": self.rate, "period": self.period})
 
-    def take(self, count: int) -> Slots:
-        """Take the next *count* slots."""
+    def take(self, count: int, lead: float = 0.0) -> Slots:
+        """Take the next *count* slots that lie *lead* seconds ahead, or more."""
         with begin(self.engine) as conn:
-            row = conn.execute(_TAKE, {"name": self.name, "slots": count, "pace": self.pace}).one()
+            row = conn.execute(_TAKE, {"name": self.name, "slots": count, "lead": lead, "pace": self.pace}).one()
             if row.regains:
                 conn.execute(_REGAIN, {"name": self.name, "regain": self.regain})
         distance = row.period / (row.rate * self.pace)

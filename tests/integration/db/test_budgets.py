@@ -68,3 +68,11 @@ def test_a_pause_moves_the_next_slot(engine: Engine) -> None:
     row.halve(until)
 
     assert row.take(2).first == pytest.approx(until)
+
+
+def test_slots_with_a_lead(engine: Engine) -> None:
+    """Slots lie as far ahead as was asked for, and where others wait already behind theirs, as always."""
+    row = row_of(engine)
+    given = row.take(2, 0.3)
+    assert given.first == pytest.approx(given.now + 0.3, abs=0.01)
+    assert row.take(1, 0.1).first == pytest.approx(given.first + 2 * given.distance)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,10 +34,10 @@ class Budget:
     taken: list[int] = field(default_factory=list)
     halved: list[float] = field(default_factory=list)
 
-    async def take(self, count: int) -> Slots:
+    async def take(self, count: int, lead: float) -> Slots:
         now = self.monotonic() + AHEAD
         self.taken.append(count)
-        first = max(self.due, now)
+        first = max(self.due, now + lead)
         distance = 1 / (self.rate * self.pace)
         self.due = first + count * distance
         return Slots(first=first, distance=distance, count=count, now=now, rate=self.rate)
@@ -202,8 +202,8 @@ async def test_a_failure_that_nobody_waited_for() -> None:
     time = FakeTime()
     budget = Budget(time.monotonic)
 
-    async def take(count: int) -> Slots:
-        slots = await budget.take(count)
+    async def take(count: int, lead: float) -> Slots:
+        slots = await budget.take(count, lead)
         if len(budget.taken) == 2:
             await failing.wait()
             raise DatabaseUnavailable("The database does not answer.")
@@ -222,3 +222,65 @@ async def test_a_failure_that_nobody_waited_for() -> None:
     assert len(budget.taken) == 2
     assert await throttle.acquire_by(None)
     assert len(budget.taken) == 3
+
+
+def from_far_away(seconds: Callable[[int], float], work: Callable[[SharedThrottler, Budget], Awaitable[None]]) -> float:
+    """Do *work* with a budget to which it takes *seconds* there and back, by how often it was asked; give the time."""
+    loop = TimeTravel(random.Random(7))
+    budget = Budget(loop.time)
+
+    async def take(count: int, lead: float) -> Slots:
+        assert loop.time() < 1_000, "slots are asked for again and again"
+        half = seconds(len(budget.taken)) / 2
+        await asyncio.sleep(half)
+        slots = await budget.take(count, lead)
+        await asyncio.sleep(half)
+        return slots
+
+    timing = Timing(clock=lambda: datetime.now(UTC), monotonic=loop.time, sleep=asyncio.sleep)
+    throttle = SharedThrottler(10, 1.0, take=take, halve=budget.halve, timing=timing)
+    with closing(loop):
+        loop.run_until_complete(work(throttle, budget))
+        return loop.time()
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.12, 0.3, 2.0])
+def test_a_budget_far_away(seconds: float) -> None:
+    """However long an answer takes, its slots have not passed when it comes: for one at a time as for many at once."""
+    times: list[float] = []
+
+    async def work(throttle: SharedThrottler, budget: Budget) -> None:
+        async def one() -> None:
+            assert await throttle.acquire_by(None)
+            times.append(asyncio.get_running_loop().time())
+
+        for _ in range(3):
+            await one()
+        assert len(budget.taken) <= 4
+        await asyncio.gather(*(one() for _ in range(40)))
+
+    from_far_away(lambda _: seconds, work)
+    assert most_in_a_second(times) <= 11
+
+
+def test_slots_that_always_come_too_late() -> None:
+    """Where each answer takes longer than the one before no slot comes in time, and the deadline is kept."""
+
+    async def work(throttle: SharedThrottler, _: Budget) -> None:
+        assert not await throttle.acquire_by(6.0)
+
+    assert from_far_away(lambda asked: 0.2 * 3**asked, work) < 20
+
+
+def test_who_waits_longer_keeps_nobody() -> None:
+    """Who is behind somebody with a later deadline waits until its own, and no longer."""
+
+    async def work(throttle: SharedThrottler, _: Budget) -> None:
+        throttle.pause(300)
+        patient = asyncio.create_task(throttle.acquire_by(600.0))
+        await asyncio.sleep(0)
+        assert not await throttle.acquire_by(6.0)
+        assert asyncio.get_running_loop().time() < 7
+        assert await patient
+
+    assert 300 <= from_far_away(lambda _: 0.0, work) < 302
