@@ -2,8 +2,8 @@
 How Alembic reaches the database: over the connection `crawler.db.migrations` hands in, or `alembic -x database=URL`.
 
 When the newest revision is reached the views are made anew, always those of this program. A migration that alters a
-table drops them first (the template has the line): SQLite could not rename a table under a view. On PostgreSQL they get
-back the rights that other users had on them.
+table drops them first (the template has the line): SQLite could not rename a table under a view. On PostgreSQL they
+are replaced where they are if their columns allow it, and otherwise get back the rights that other users had on them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from typing import Any, Literal
 from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
-from crawler.db.engine import begin, opened
+from crawler.db.engine import begin, is_sqlite, opened
 from crawler.db.migrations import SCHEMA_HEAD, kept_grants
 from crawler.db.schema import Base
 from crawler.db.types import BigKey, CanonicalJSON, UTCDateTime
 from crawler.db.views import create_views, drop_views
+
+#: What PostgreSQL calls it that a view cannot be replaced, for its columns are others.
+_OTHER_COLUMNS = "42P16"
 
 
 def render_item(kind: str, item: Any, autogen_context: object) -> str | Literal[False]:
@@ -40,9 +44,31 @@ def is_ours(name: str | None, kind: str, parents: object) -> bool:
 
 def make_views(ctx: Any, step: object, heads: Collection[str], run_args: object) -> None:
     """Make the views when a step has reached the newest revision."""
-    if SCHEMA_HEAD in heads:
-        for statement in (*drop_views(), *create_views(ctx.connection.dialect.name)):
+    if SCHEMA_HEAD not in heads:
+        return
+    statements = create_views(ctx.connection.dialect.name)
+    if not _are_replaced(ctx.connection, statements):
+        for statement in (*drop_views(), *statements):
             ctx.connection.exec_driver_sql(statement)
+
+
+def _are_replaced(connection: Connection, statements: Collection[str]) -> bool:
+    """
+    Make the views in the places of those that are there, and return whether that could be done.
+
+    PostgreSQL drops none that somebody made another of; one whose columns are others now it cannot replace.
+    """
+    if is_sqlite(connection):
+        return False
+    try:
+        with connection.begin_nested():
+            for statement in statements:
+                connection.exec_driver_sql(statement.replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
+    except DBAPIError as exc:
+        if getattr(exc.orig, "sqlstate", None) != _OTHER_COLUMNS:
+            raise
+        return False
+    return True
 
 
 def migrate(connection: Connection) -> None:

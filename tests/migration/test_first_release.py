@@ -23,9 +23,10 @@ from alembic.config import Config
 from sqlalchemy import Boolean, Engine, LargeBinary, MetaData, insert, text
 from sqlalchemy.types import JSON
 
-from crawler.db.engine import begin, opened, read
+from crawler.db.engine import begin, is_sqlite, opened, read
 from crawler.db.integrity import findings
 from crawler.db.migrations import migrations_folder, schema_state, upgrade
+from crawler.db.views import create_views
 from crawler.emulator import run_in_thread
 from tests.support.driving import Driver, account
 from tests.support.processes import Nursery, Order, nursery
@@ -152,6 +153,24 @@ def test_every_answer_stays(released: Driver) -> None:
     with opened(released.database) as engine:
         assert schema_state(engine).found == REVISION
         upgrade(engine)
+    compare(released)
+
+
+def test_views_of_others(released: Driver) -> None:
+    """A view that somebody made of one of ours stands in no upgrade's way, and shows what ours does after it."""
+    with opened(released.database) as engine:
+        with begin(engine) as conn:
+            # which nobody made of that version on PostgreSQL
+            for statement in () if is_sqlite(engine) else create_views("postgresql"):
+                conn.exec_driver_sql(statement)
+            conn.exec_driver_sql("CREATE VIEW mine AS SELECT zone, image_id, state FROM current_images")
+        upgrade(engine)
+        with read(engine) as conn:
+            shown = [
+                conn.exec_driver_sql(f"SELECT count(*) FROM {view}").scalar() for view in ("mine", "current_images")
+            ]
+    assert shown[0] == shown[1]
+    assert shown[0]
     compare(released)
 
 
