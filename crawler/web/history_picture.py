@@ -7,12 +7,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from crawler.domain.models import Target
+from crawler.domain.models import ImageKey, Target
 from crawler.domain.rows import Gap
 from crawler.domain.subscriptions import Language
 from crawler.domain.text import plain
 from crawler.queries.history import HistoryRow, overlay
 from crawler.queries.overview import ListedSpan, place_of
+from crawler.queries.publish import RegionZone
 from crawler.web.bars import Axis, PictureRow, Segment, picture
 from crawler.web.name_page import segments_of
 from crawler.web.wording import Wording, wording
@@ -62,6 +63,7 @@ def _bar(rows: Sequence[HistoryRow], axis: Axis, words: Wording) -> tuple[list[S
     """Return the bar of one target, and the id that is there at its end, or why there is none."""
     stays: dict[tuple[datetime, str], ListedSpan] = {}
     gaps: list[Sequence[Gap]] = []
+    held: dict[tuple[RegionZone, ImageKey], list[Gap]] = {}
     rows = [replace(row, valid_to=None) if row.valid_to and row.valid_to > axis.end else row for row in rows]
     for row in sorted(rows, key=lambda row: (row.valid_from, row.image_id)):
         begins = (row.present_since, row.image_id)
@@ -69,9 +71,12 @@ def _bar(rows: Sequence[HistoryRow], axis: Axis, words: Wording) -> tuple[list[S
             place_of(row.target), row.image_set, row.image_name, row.image_id, row.present_since, row.valid_to,
             row.baseline,
         )  # fmt: skip
-        gaps += [row.gaps_before, row.gaps]
+        # beside an image on hold another of the name may be there for sure
+        gaps += [row.gaps_before, [gap for gap in row.gaps if gap.reason != "held"]]
+        own = held.setdefault((place_of(row.target), ImageKey(row.image_set, row.image_id)), [])
+        own += [gap for gap in row.gaps if gap.reason == "held"]
     last = max(rows, key=lambda row: (row.valid_to is None, row.valid_to or row.valid_from, row.valid_from))
     note = plain(last.image_id) if last.valid_to is None else words("withdrawn")
     if last.state == "unknown":
         note = f"{note} {words('unknown')}"
-    return segments_of(list(stays.values()), overlay(*gaps), axis, words), note
+    return segments_of(list(stays.values()), overlay(*gaps), axis, words, held), note

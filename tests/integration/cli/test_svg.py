@@ -65,6 +65,21 @@ def test_picture_of_the_past(database_url: str, diary: Diary, tmp_path: Path) ->
     assert "unknown" not in file.read_text()
 
 
+def test_what_is_on_hold_hides_no_other(database_url: str, engine: Engine, tmp_path: Path) -> None:
+    """An image on hold is hatched by itself: beside it others of the name are there for sure."""
+    diary = Diary(engine)
+    listed: dict[str, str] = {"uimage-x": "CentOS 7.6"}
+    for image in ("uimage-a", "uimage-b", "uimage-c"):
+        listed[image] = "Ubuntu 20.04"
+        diary.run({ZONES[0]: listed})
+    diary.run({ZONES[0]: {"uimage-b": "Ubuntu 20.04", "uimage-c": "Ubuntu 20.04"}})
+    file = tmp_path / "picture.svg"
+    for command in ("where", "history"):
+        call("--database", database_url, command, "Ubuntu 20.04", "--svg", file, now=diary.now)
+        (bar,) = bars(fromstring(file.read_text(encoding="utf-8")))
+        assert kinds(bar) == ["a", "u", "b", "a"], command
+
+
 def test_nothing_is_drawn_of_what_was_pruned(database_url: str, engine: Engine, diary: Diary, tmp_path: Path) -> None:
     """A picture begins with the kept history, before which nobody can tell what was known; `history` says so."""
     began = diary.now
