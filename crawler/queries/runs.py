@@ -27,7 +27,7 @@ from crawler.db.filters import chosen_targets, targets_by_id
 from crawler.db.schema import Account, ChangeLog, Mark, Run, Scope, ScopeTarget
 from crawler.db.sql import among, portions
 from crawler.domain.filters import EVERYTHING, TARGET_PARTS, Filters, part_fits
-from crawler.domain.models import IMAGE_EVENTS, RE_ISSUED, TARGET_EVENTS, RunStatus
+from crawler.domain.models import END_OF_TIME, IMAGE_EVENTS, RE_ISSUED, TARGET_EVENTS, RunStatus
 from crawler.domain.rows import NO_REPORTS, FailureRow, RunSummary
 from crawler.queries.changes import _is_one_of
 
@@ -90,7 +90,9 @@ def run(conn: Connection, run_id: int) -> RunSummary | None:
     summary = _summary(row, own, _failures(conn, row))
     if not summary.changes["withdrawn"]:
         return summary
-    reissued = select(func.count()).where(ChangeLog.run_id == run_id, _is_one_of([RE_ISSUED]))
+    # what was on hold and is believed by hand later is of the run, and not counted in it
+    counted = (ChangeLog.run_id == run_id, ChangeLog.recorded_at <= (row.finished_at or END_OF_TIME))
+    reissued = select(func.count()).where(*counted, _is_one_of([RE_ISSUED]))
     return replace(summary, re_issued=conn.scalar(reissued) or 0)
 
 

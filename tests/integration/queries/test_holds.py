@@ -17,7 +17,7 @@ from crawler.domain.filters import Filters
 from crawler.domain.rows import ChangeRow, HoldRow
 from crawler.emulator import EmulatorServer, run_in_thread
 from crawler.errors import UsageError
-from crawler.queries import changes, history_lookup, holds, images
+from crawler.queries import changes, history_lookup, holds, images, runs
 from crawler.queries.history import HistoryRow
 from tests.support.answers import NOON
 from tests.support.crawling import account_at, crawl_once, settings_for
@@ -102,6 +102,23 @@ def test_accept_writes_the_withdrawals_with_the_first_date(engine: Engine, held:
     result = crawl_once(engine, held, NOON + 3 * HOUR)
     assert result.summary.targets["ok"] == 1
     assert len(withdrawals(engine)) == 2
+
+
+def test_what_is_accepted_is_counted_in_no_run(engine: Engine) -> None:
+    """A run tells how many of its own withdrawals were re-issued, without those that somebody accepted after it."""
+    diary = Diary(engine)
+    here, there = target("hk-02"), target("sg-01")
+    diary.run({here: {"a": "Ubuntu 20.04", "b": "Ubuntu 20.04"}, there: IMAGES})
+    run_id = diary.run({here: {}, there: {"b": "Ubuntu 20.04", "c": "Anolis 8.6"}})
+    (hold,) = all_holds(engine)
+    with begin(engine) as conn:
+        assert holds.accept(conn, [hold.id], who="ops", now=diary.tick()) == 2
+    assert [(row.run, row.is_reissue) for row in withdrawals(engine)] == [(run_id, False), *[(run_id, True)] * 2]
+
+    with read(engine) as conn:
+        found = runs.run(conn, run_id)
+    assert found is not None
+    assert found.change_counts()["withdrawn"] == 1
 
 
 def test_reject_keeps_the_images_and_judges_the_next_answer_afresh(engine: Engine, held: Settings) -> None:
