@@ -94,7 +94,7 @@ def timeline(
         by_image.setdefault((stay.target, ImageKey(stay.image_set, stay.image_id)), []).append(stay)
 
     rows: list[HistoryRow] = []
-    without_holds: dict[Target, Sequence[Gap]] = {}
+    without_holds: dict[Target, list[Gap]] = {}
     for target, image_set, _, image_id in sorted(
         (target, key.image_set, min(stay.valid_from for stay in members), key.image_id)
         for (target, key), members in by_image.items()
@@ -102,11 +102,12 @@ def timeline(
         key = ImageKey(image_set, image_id)
         own = holds.get((target, key), ())
         covered = coverage.get(target) or Coverage()
-        # between two stays nobody doubted it: what a hold that was confirmed waited for ended with the stay before
-        apart = without_holds.get(target)
-        if apart is None:
-            apart = without_holds[target] = _begun_by(now, covered.gaps())
-        known = _begun_by(now, covered.gaps(own)) if own else apart
+        known = None if own else without_holds.get(target)
+        if known is None:
+            every = covered.gaps(own)
+            known = every[: bisect_right(every, now, key=begin_of)]
+        if not own:
+            without_holds[target] = known
         # they are in order and without overlaps, so that only the last may last
         now_unknown = known[-1] if known and now < (known[-1].unknown_to or END_OF_TIME) else None
         unknown_for = now_unknown.reason if now_unknown else None if covered.is_observed else "never_observed"
@@ -136,7 +137,7 @@ def timeline(
                     replaced_by=end.counterpart if end else None,
                     fields=start.fields if start else {},
                     gaps=_begun(known, stay.valid_from, stay.valid_to or END_OF_TIME),
-                    gaps_before=tuple(clip(apart, before, stay.valid_from)) if before else (),
+                    gaps_before=tuple(clip(known, before, stay.valid_from)) if before else (),
                 )
             )
             before = stay.valid_to
@@ -181,11 +182,6 @@ def overlay(*layers: Sequence[Gap]) -> list[Gap]:
         else:
             joined.append(gap)
     return joined
-
-
-def _begun_by(moment: datetime, gaps: Sequence[Gap]) -> Sequence[Gap]:
-    """Return those of *gaps*, which are in order, that have begun by a *moment*."""
-    return gaps[: bisect_right(gaps, moment, key=begin_of)]
 
 
 def _begun(gaps: Sequence[Gap], first: datetime, last: datetime) -> tuple[Gap, ...]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, insert
 
 from crawler.db.engine import begin, opened, read
-from crawler.db.filters import chosen_targets
 from crawler.db.pruning import prune
 from crawler.db.schema import Absence
 from crawler.domain.filters import Filters
@@ -22,7 +20,6 @@ from crawler.errors import Ambiguous, UnknownKnowledge
 from crawler.queries import diff_lookup, history_lookup, images
 from crawler.queries import gaps as queries_gaps
 from crawler.queries.compare import CompareRow
-from crawler.queries.freshness import knowledge
 from crawler.queries.history import HistoryRow
 from tests.support.diary import PERIOD, START, Answer, Diary, Refusal, target
 from tests.support.plans import plan, statements
@@ -130,43 +127,6 @@ def test_history_agrees_with_every_moment(engine: Engine, seed: int) -> None:
 
     assert {(row.target, row.image_id): (row.state, row.reason) for row in rows if row.valid_to is None} == present
     assert len({gap.reason for row in rows for gap in row.gaps}) > 3, "too tame a history"
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-def test_between_two_stays_agrees_with_every_moment(engine: Engine, seed: int) -> None:
-    """Between two stays of an image nobody knew only while nobody knew the target."""
-    runs = random_history(engine, seed)
-    now, compared = runs[-1][1] + timedelta(days=3), 0
-    with read(engine) as conn:
-        rows = history_lookup.history(conn, NAMES, now=now, stale_after=STALE)
-        chosen = chosen_targets(conn, Filters())
-        for moment in between(runs):
-            known = knowledge(conn, chosen, moment, STALE, include_retired=True)
-            for earlier, later in pairwise(rows):
-                is_same = (earlier.target, earlier.image_id) == (later.target, later.image_id)
-                if is_same and earlier.valid_to and earlier.valid_to <= moment < later.valid_from:
-                    assert reason_at(later.gaps_before, moment) == known[later.target].reason, moment
-                    compared += 1
-
-    assert compared > 10, "too tame a history"
-
-
-def test_what_was_confirmed_is_no_gap(engine: Engine) -> None:
-    """An image that was on hold, and gone in the end, had gone by then: its comeback has no gap before it."""
-    diary = Diary(engine)
-    home, listed = TARGETS[0], {"uimage-a": "CentOS 7.6", "uimage-b": "Ubuntu 20.04"}
-    for answer in (listed, {}, {}, {}):
-        diary.run({home: answer})
-    moment = diary.now - PERIOD
-    diary.run({home: listed})
-    with read(engine) as conn:
-        _, back = history_lookup.history(conn, ["uimage-a"], now=diary.now, stale_after=STALE)
-        (told,) = history_lookup.where_is(conn, ["centos 7.6"], moment, now=diary.now, stale_after=STALE)
-
-    assert (told.state, told.reason) == ("withdrawn", None)
-    assert told.since is not None
-    assert told.since < moment < back.valid_from
-    assert (back.gaps_before, back.gaps) == ((), ())
 
 
 @pytest.mark.parametrize("seed", [1, 2])
