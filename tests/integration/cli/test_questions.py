@@ -364,7 +364,7 @@ def test_explain_a_hold(database: Database) -> None:
         (("where", "\udcff*"), 2, "no image name '\\udcff*'"),
         (("explain", "a/b/c/d/e/\udcff"), 2, "No answer of a target a/b/c/d/e/\\udcff was kept"),
         (("explain", "a/\udcff/c/d/e/f"), 2, "No answer of a target a/\\udcff/c/d/e/f was kept"),
-        (("report", "list", "\udcff"), 0, "Nothing waits to be told."),
+        (("report", "list", "\udcff"), 2, "There is no report '\\udcff'; the history has none."),
         (("report", "skip", "\udcff"), 2, "there is no report '\\udcff' in the history"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
