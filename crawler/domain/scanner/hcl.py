@@ -179,8 +179,7 @@ class _Reader:
         """Read one value up to the end of the line, a comma, or what closes what is around it; or up to *ends*."""
         self._deeper()
         parts: list[Node] = []
-        signs = 0
-        is_compared = False
+        has_signs = is_compared = False
         while True:
             kind, piece = self._peek()
             if not kind or (kind == "sign" and piece in ("}", "]", ")")):
@@ -198,7 +197,7 @@ class _Reader:
                 continue
             self._next()
             if kind == "sign" and piece not in ("{", "[", "("):
-                signs += 1
+                has_signs = True
                 if piece in ("==", "!="):
                     is_compared = True
                     parts[-1:] = map(_only_compared, parts[-1:])
@@ -208,7 +207,7 @@ class _Reader:
             is_compared = False
             self.piece = ""
         self.depth -= 1
-        return parts[0] if len(parts) == 1 and not signs else Choice(parts)
+        return parts[0] if len(parts) == 1 and not has_signs else Choice(parts)
 
     def _operand(self, kind: str, piece: str) -> Node:
         if kind == "quote":
