@@ -76,6 +76,15 @@ def test_a_later_page_in_another_form(told: Callable[[Any], dict[str, Any]]) -> 
         compose(serve)
 
 
+def test_a_later_page_in_another_form_is_told_short() -> None:
+    """The name of the member that nobody knows is cut."""
+    listed = records(150)
+    told = {"RetCode": 0, "G" * 500: {"ImageSet": listed[100:]}}
+
+    with pytest.raises(NotWhole, match=rf"objects under {'G' * 80}, also"):
+        compose(lambda offset, limit: told if offset else page(listed[:limit], None))
+
+
 def test_a_later_page_under_another_name() -> None:
     """Records that are read count, whatever the list of their page is called."""
     listed = records(150)
@@ -328,6 +337,14 @@ def test_nothing_behind_a_page_that_reached_the_total_with_what_it_repeats() -> 
 
     with pytest.raises(NotWhole, match="the list ends after 5 of 10 records, also when it was read once more"):
         compose(lambda offset, limit: page([], 10) if offset else repeating(offset, limit))
+
+
+def test_another_total_behind_a_page_that_reached_it_with_what_it_repeats() -> None:
+    """A later page that states another total than such a page is one of a list that moved."""
+    repeating = _repeating(records(10), size=5)
+
+    with pytest.raises(NotWhole, match=r"\Athe number of records was 10, and then 9, while they were read"):
+        compose(lambda offset, limit: page(records(4, 20), 9) if offset else repeating(offset, limit))
 
 
 def test_pages_that_repeat_their_records_and_count_what_they_send() -> None:

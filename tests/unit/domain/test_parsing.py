@@ -82,6 +82,8 @@ def test_an_image_listed_with_its_set_and_without() -> None:
             ImageKey("Custom", "c"): {},
         }
 
+        assert set(parse({"ImageSet": records}, KINDS["uhost-image"], "hk-02", {}).images) == {ImageKey("Base", "a")}
+
     several = [*stated, {"ImageId": "a", "ImageType": "Custom"}]
     images = parse({"ImageSet": several}, KINDS["uhost-image"], "hk-02", {}).images
     assert {key.image_set for key in images} == {"Base", "Custom", "unstated"}
