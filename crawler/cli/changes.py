@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.hints import pruned
 from crawler.cli.language import tr
 from crawler.cli.options import MOMENT, TIMES, OneOf, reader_options
 from crawler.cli.output import emit
@@ -17,7 +18,7 @@ from crawler.cli.table import IMAGE_COLUMNS, TARGET_COLUMNS, Column, Row
 from crawler.domain.filters import Filters
 from crawler.domain.models import EVENT_WORDS, LARGEST_ID, RE_ISSUED
 from crawler.domain.rows import ChangeRow, names_in_json
-from crawler.domain.timefmt import NO_TIME, tell_moment
+from crawler.domain.timefmt import NO_TIME
 from crawler.errors import ExitCode, UsageError
 
 
@@ -140,6 +141,5 @@ def changes(
             code = explain_empty(context, conn, selected, what=what, at=until).say(context)
         kept_from = None if after else begins_at(conn)
         if kept_from is not None and (since is None or since < kept_from):
-            begins = tell_moment(kept_from, settings.timezone)
-            context.say(f"What came before {begins} was pruned: of that time not every change is left.")
+            context.say(pruned(kept_from, settings.timezone, "of that time not every change is left"))
     return code

@@ -25,6 +25,11 @@ NOTHING_YET = "Nothing is recorded yet: `crawler run` asks the cloud and records
 _FEW = 6
 
 
+def pruned(kept_from: datetime, zone: tzinfo, lacking: str) -> str:
+    """Return the sentence about what the time before the kept history is *lacking*."""
+    return f"What came before {tell_moment(kept_from, zone)} was pruned: {lacking}."
+
+
 def require_records(conn: Connection) -> None:
     """Raise UnknownKnowledge where no run has recorded anything yet."""
     from crawler.db.filters import is_anything_recorded

@@ -11,7 +11,7 @@ import click
 
 from crawler.cli.changes import CHANGED, told_fields
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.hints import unheard_image
+from crawler.cli.hints import pruned, unheard_image
 from crawler.cli.options import reader_options, svg_option
 from crawler.cli.output import emit
 from crawler.cli.pictures import write_svg
@@ -21,7 +21,6 @@ from crawler.domain.filters import Filters
 from crawler.domain.models import RE_ISSUED
 from crawler.domain.rows import names_in_json
 from crawler.domain.text import visible
-from crawler.domain.timefmt import tell_moment
 from crawler.errors import ExitCode
 from crawler.queries.history import HistoryRow, chain
 
@@ -88,10 +87,7 @@ def history(context: CliContext, image: str, svg: Path | None, fmt: str, selecte
             return explain_empty(context, conn, selected, what=f"intervals of {visible(image)}").say(context)
         kept_from = begins_at(conn)
         if kept_from is not None and any(row.valid_from < kept_from for row in rows):
-            context.say(
-                f"What came before {tell_moment(kept_from, settings.timezone)} was pruned: of that time not every "
-                "interval and gap is left."
-            )
+            context.say(pruned(kept_from, settings.timezone, "of that time not every interval and gap is left"))
         if svg is not None:
             write_svg(context, svg, rows, visible(image), now=now, kept_from=kept_from)
         if ids == [image] and fmt == "table":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.hints import pruned
 from crawler.cli.options import NUMBER, SentenceGroup, reader_options, wait_option
 from crawler.cli.output import emit
 from crawler.cli.selection import check_selection
@@ -71,12 +72,12 @@ def list_holds(context: CliContext, include_resolved: bool, fmt: str, selected: 
         shown = (row.as_dict() for row in rows)
         count = emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(HoldRow))
         kept_from = begins_at(conn) if include_resolved else None
-        begins = tell_moment(kept_from, settings.timezone) if kept_from else ""
-        if not count:
-            ever = f"Nothing was on hold here since {begins}." if begins else "Nothing was ever on hold here."
-            context.say(ever if include_resolved else "Nothing is on hold.")
-        if begins:
-            context.say(f"What came before {begins} was pruned: of that time not every hold is left.")
+        if not count and kept_from:
+            context.say(f"Nothing was on hold here since {tell_moment(kept_from, settings.timezone)}.")
+        elif not count:
+            context.say("Nothing was ever on hold here." if include_resolved else "Nothing is on hold.")
+        if kept_from:
+            context.say(pruned(kept_from, settings.timezone, "of that time not every hold is left"))
 
 
 @holds.command()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from crawler.cli.context import CliContext, pass_cli
+from crawler.cli.hints import pruned
 from crawler.cli.language import tr
 from crawler.cli.options import MOMENT, TIMES, SentenceGroup, table_options, wait_option
 from crawler.cli.output import emit, write_out
@@ -150,12 +151,13 @@ def list_digests(context: CliContext, include_ended: bool, names: tuple[str, ...
             raise UsageError(f"There is no report {unknown[0]!r}; the history has {', '.join(known) or 'none'}.")
         rows = digests(conn, include_ended=include_ended, names=names)
         kept_from = begins_at(conn) if include_ended else None
-    begins = tell_moment(kept_from, zone) if kept_from else ""
-    if not emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=zone, fields=names_in_json(DigestRecord)):
-        ever = f"Nothing was told since {begins}." if begins else "Nothing was ever told."
-        context.say(ever if include_ended else "Nothing waits to be told.")
-    if begins:
-        context.say(f"What came before {begins} was pruned: of that time not every report is left.")
+    count = emit((row.as_dict() for row in rows), COLUMNS, fmt, zone=zone, fields=names_in_json(DigestRecord))
+    if not count and kept_from:
+        context.say(f"Nothing was told since {tell_moment(kept_from, zone)}.")
+    elif not count:
+        context.say("Nothing was ever told." if include_ended else "Nothing waits to be told.")
+    if kept_from:
+        context.say(pruned(kept_from, zone, "of that time not every report is left"))
 
 
 @report.command()

@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from crawler.cli.context import CliContext
+from crawler.cli.hints import pruned
 from crawler.cli.options import NUMBER, SentenceGroup, format_option, table_options, target_options
 from crawler.cli.output import emit, json_line, write_notes, write_out
 from crawler.cli.selection import check_selection, explain_empty
@@ -91,8 +92,7 @@ def runs(ctx: click.Context, limit: int | None, fmt: str, selected: Filters) -> 
                 context.say(explain_empty(context, conn, selected, what="runs").sentence)
         kept_from = begins_at(conn)
         if kept_from is not None and oldest is not None and oldest.started_at < kept_from:
-            begins = tell_moment(kept_from, zone)
-            context.say(f"What came before {begins} was pruned: of that time not every run is left.")
+            context.say(pruned(kept_from, zone, "of that time not every run is left"))
 
 
 @runs.command()

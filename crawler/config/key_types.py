@@ -45,6 +45,7 @@ from crawler.domain.parsing import NEVER_IGNORED
 from crawler.domain.proxies import DIRECT, FROM_ENVIRONMENT, parse_proxy
 from crawler.domain.subscriptions import Pin, When, parse_pin, parse_when
 from crawler.domain.timefmt import parse_duration
+from crawler.domain.values import plain_name
 
 _LARGEST_NUMBER = 1_000_000_000
 _VERSION_WORDS = frozenset({LATEST_BUT_ONE, ALL_VERSIONS})
@@ -198,7 +199,7 @@ def _in_lower_case(value: Any) -> Any:
 
 
 def _ignorable(name: str) -> str:
-    if name.casefold().replace("_", "") in NEVER_IGNORED:
+    if plain_name(name) in NEVER_IGNORED:
         raise ValueError("says which image a record is or where, so it cannot be ignored")
     return name
 

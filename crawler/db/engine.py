@@ -169,7 +169,7 @@ def _sqlite_engine(address: Address, *, read_only: bool, busy_seconds: float) ->
 def _connect_sqlite(path: Path, *, read_only: bool, busy_seconds: float) -> sqlite3.Connection:
     if read_only:
         _require_file(path)
-        return _connect_reader(path, busy_seconds)
+        return _raw_sqlite(path, "ro", busy_seconds)  # which is looked into when a transaction begins
     is_file(path)
     connection = _raw_sqlite(path, "rwc", busy_seconds)
     try:
@@ -246,16 +246,6 @@ def is_file(path: Path) -> bool:
         kind = next((words for is_kind, words in kinds if is_kind(mode)), "a device")
         raise DatabaseUnavailable(f"The database {path} is {kind}.")
     return True
-
-
-def _connect_reader(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    connection = _raw_sqlite(path, "ro", busy_seconds)
-    try:
-        _look_into(connection, path, busy_seconds)
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
 
 
 def _look_into(reader: sqlite3.Connection, path: Path, busy_seconds: float) -> None:

@@ -255,6 +255,11 @@ class ChangeRow(NamedTuple):
         """Return whether an image was withdrawn for another of its name."""
         return self.event == "withdrawn" and self.counterpart is not None
 
+    @property
+    def is_alone(self) -> bool:
+        """Return whether an image was withdrawn and the change names none in its place."""
+        return self.event == "withdrawn" and self.counterpart is None
+
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON of the row, with its cursor."""
         return {**row_as_dict(self), "cursor": self.cursor}

@@ -447,7 +447,7 @@ def gather(
         holds=open_holds,
         images=pinned_images,
         withdrawals=tuple(queries_changes.changes(conn, events=("withdrawn",), filters=pinned) if pinned_zones else ()),
-        successors=history_lookup.successors_of(conn, _alone(changes)),
+        successors=history_lookup.successors_of(conn, [row.id for row in changes if row.is_alone]),
         ending=tuple(_ending(conn, now, stale_after)),
         stays=stays,
         namesakes=tuple(images.images(conn, None, named, now=now, stale_after=stale_after) if names else ()),
@@ -497,8 +497,3 @@ def _zones_to_look_at(
 
 def _images(changes: Sequence[ChangeRow]) -> list[tuple[str, str]]:
     return [(row.image_set, row.image_id) for row in changes if row.image_set is not None and row.image_id is not None]
-
-
-def _alone(changes: Iterable[ChangeRow]) -> list[int]:
-    """Return the numbers of the changes that withdraw an image for which no other is stated."""
-    return [row.id for row in changes if row.event == "withdrawn" and row.counterpart is None]

@@ -298,13 +298,13 @@ def _intervals_of() -> Select[*tuple[Any, ...]]:
 
 def successors_of(conn: Connection, numbers: Collection[int]) -> dict[int, tuple[str, ...]]:
     """
-    Return which image there is in the place of what each of the changes *numbers* withdrew without a counterpart.
+    Return which image there is in the place of what each of the changes *numbers* withdrew (`ChangeRow.is_alone`).
 
-    Several ids where these came together. What has none, or is there again itself, is left out, as are other changes.
+    Several ids where these came together. What has none, or is there again itself, is left out.
     """
     found: dict[int, tuple[str, ...]] = {}
     for portion in portions(sorted(numbers)):
-        gone = conn.execute(_withdrawn_alone(portion)).all()
+        gone = conn.execute(_withdrawn(portion)).all()
         ids = sorted({row.target_id for row in gone})
         targets = targets_by_id(conn, ids)
         names = {normalise_name(row.image_name or "") for row in gone} - {""}
@@ -322,11 +322,10 @@ def successors_of(conn: Connection, numbers: Collection[int]) -> dict[int, tuple
     return {number: there for number, there in found.items() if there}
 
 
-def _withdrawn_alone(numbers: Collection[int]) -> Select[*tuple[Any, ...]]:
-    """Select those of some changes that withdraw an image for which no other is stated."""
+def _withdrawn(numbers: Collection[int]) -> Select[*tuple[Any, ...]]:
+    """Select what some changes withdrew, and where: the rows of pages have no project."""
     columns = (ChangeLog.id, ChangeLog.target_id, ChangeLog.image_set, ChangeLog.image_id, ChangeLog.image_name)
-    statement = select(*columns, ChangeLog.observed_at).where(ChangeLog.id.in_(numbers))
-    return statement.where(ChangeLog.event == "withdrawn", ChangeLog.counterpart.is_(None))
+    return select(*columns, ChangeLog.observed_at).where(ChangeLog.id.in_(numbers))
 
 
 def _open_under(names: Collection[str], target_ids: Collection[int]) -> Select[*tuple[Any, ...]]:

@@ -192,7 +192,7 @@ class ChangeFolder:
         writer = Writer(words=own, dates=self.words.dates, limits=_LIMITS, with_account=several)
         found = []
         for line in fold(rows, self.zones, (), self.successors(rows))[:most]:
-            title = own.replaced if line.is_replaced else own.topics[line.topic]
+            title = own.title(line.topic, is_replaced=line.is_replaced)
             found.append(
                 ChangeLine(
                     number=line.change_ids[0] if line.change_ids else 0,

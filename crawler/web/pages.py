@@ -593,9 +593,8 @@ class _Page:
         return changes_page.change_folder(status, project_names(self.conn), self.words, self._successors)
 
     def _successors(self, rows: Collection[ChangeRow]) -> Successors:
-        """Return what there is in the place of what *rows* withdrew; their targets may be without projects."""
-        alone = [row.id for row in rows if row.event == "withdrawn" and row.counterpart is None]
-        return history_lookup.successors_of(self.conn, alone)
+        """Return what there is in the place of what *rows* withdrew."""
+        return history_lookup.successors_of(self.conn, [row.id for row in rows if row.is_alone])
 
     def _places_listing(
         self, known: Sequence[tuple[str, overview_lookup.ZonesKnown]]

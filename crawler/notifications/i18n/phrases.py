@@ -77,7 +77,7 @@ class Words:
     pins: str
     pins_clear: str
     topics: Mapping[Topic, str]
-    #: Of what was withdrawn while another of its name is there.
+    #: Of what was withdrawn while another of its name is there: see `title`.
     replaced: str
     endings: str
     held: str
@@ -172,6 +172,10 @@ class Words:
     page: str
     urgent_note: str
     accounts: Counted
+
+    def title(self, topic: Topic, *, is_replaced: bool) -> str:
+        """Return the title of lines on *topic*; of what was withdrawn and *is_replaced* it says so."""
+        return self.replaced if is_replaced else self.topics[topic]
 
 
 def spans(template: str, /, **values: str | Span | Spans) -> Spans:

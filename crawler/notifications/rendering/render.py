@@ -96,7 +96,7 @@ def _sections(digest: Digest, writer: Writer) -> Iterable[Section]:
     yield from _section(writer, words.pins, "alarm", _with_same(writer, [writer.pin(line) for line in trouble]))
     yield from _section(writer, words.pins_clear, "good", [writer.pin(line) for line in clear])
     for (topic, is_replaced), lines in groupby(digest.lines, key=lambda line: (line.topic, line.is_replaced)):
-        title = words.replaced if is_replaced else words.topics[topic]
+        title = words.title(topic, is_replaced=is_replaced)
         tone = "warn" if is_replaced else _TONES[topic]
         yield from _section(writer, title, tone, _with_same(writer, [writer.line(line) for line in lines]))
     yield from _section(writer, words.endings, "warn", [writer.ending(ending) for ending in digest.endings])
