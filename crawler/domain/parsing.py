@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from sys import getsizeof
 from typing import Any, NamedTuple
@@ -238,7 +238,7 @@ class SetReader:
             if record is None:
                 unreadable.append(entry)
             is_one = record is not None or (isinstance(value, list) and isinstance(entry, Mapping))
-            records += [record] if is_one else [None] * max(1, _count_objects(entry))
+            records += [record] if is_one else [None] * max(1, _count_objects(entry, self._fields))
         readable = [record for record in records if record is not None]
         notices = dict.fromkeys(notice for record in readable for notice in record.notices)
         if unreadable:
@@ -554,19 +554,31 @@ def _holds_objects(value: Any, names: Collection[str]) -> bool:
     )
 
 
-def _count_objects(wrapper: Any) -> int:
-    """Count the objects that something holds which is no record itself: each of them may be one."""
-    return sum(isinstance(inner, Mapping) and bool(inner) for inner in _nested(wrapper) if inner is not wrapper)
+def _count_objects(wrapper: Any, fields: Container[str]) -> int:
+    """
+    Count the objects that something holds which is no record itself: each of them may be one.
+
+    One that states any of the *fields* of records is a single one, whatever it holds: how many could not be read is
+    compared with the next answer, whose records may stand elsewhere.
+    """
+
+    def is_record(inner: Mapping[str, Any]) -> bool:
+        return any(key in fields or key.casefold() in fields for key in inner)
+
+    found = _nested(wrapper, is_whole=is_record)
+    return sum(isinstance(inner, Mapping) and bool(inner) for inner in found if inner is not wrapper)
 
 
-def _nested(value: Any) -> Iterator[Any]:
-    """Yield *value* and what it holds at any depth, in a text that is JSON too."""
+def _nested(value: Any, *, is_whole: Callable[[Mapping[str, Any]], bool] = lambda _: False) -> Iterator[Any]:
+    """Yield *value* and what it holds at any depth, in a text that is JSON too, but for what *is_whole* holds."""
     waiting = [_undone(value)]
     while waiting:
         inner = waiting.pop()
         yield inner
-        inside = inner.values() if isinstance(inner, Mapping) else inner if isinstance(inner, list) else ()
-        waiting.extend(map(_undone, inside))
+        if isinstance(inner, Mapping):
+            waiting.extend(() if is_whole(inner) else map(_undone, inner.values()))
+        elif isinstance(inner, list):
+            waiting.extend(map(_undone, inner))
 
 
 def _undone(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from sys import getsizeof
 from typing import Any
 
@@ -391,6 +392,16 @@ def test_records_in_another_wrapper() -> None:
     snapshot = read({"RetCode": 0, "ImageSet": {"a": {"x": 1}, "b": [{"y": 2}, {}], "c": 3}})
 
     assert (snapshot.images, snapshot.records, snapshot.unreadable) == ({}, 2, 2)
+
+
+@pytest.mark.parametrize("place", [lambda r: [r], lambda r: [[r]], lambda r: {"a": [r]}, lambda r: r, json.dumps])
+def test_a_record_in_another_place_is_one(place: Callable[[Any], Any]) -> None:
+    """A record that cannot be read counts once wherever it stands, whatever its fields hold: answers are compared."""
+    record = {"UImageId": "uimage-a", "imagename": "x", "Extra": {"a": {"b": 1}}, "Tags": [{"c": 2}]}
+
+    snapshot = read({"RetCode": 0, "ImageSet": place(record)})
+
+    assert (snapshot.images, snapshot.records, snapshot.unreadable) == ({}, 1, 1)
 
 
 def test_nothing_before_a_record() -> None:
