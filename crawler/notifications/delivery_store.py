@@ -32,6 +32,7 @@ from crawler.queries import changes as queries_changes
 from crawler.queries import history_lookup, holds, images, status
 from crawler.queries import runs as queries_runs
 from crawler.queries.revoke import revoked_ids
+from crawler.queries.stays import stays_of
 
 #: After the first failure the next run tries again; then the pause doubles from here …
 FIRST_PAUSE = timedelta(minutes=5)
@@ -422,7 +423,7 @@ def gather(
     open_holds = tuple(holds.holds(conn))
     has_pins = bool(subscription.pins)
     pinned_ids = {pin.image_id for pin in subscription.pins}
-    stays = tuple(history_lookup.stays_of(conn, pinned_ids))
+    stays = tuple(stays_of(conn, pinned_ids))
     pinned_zones = _pinned_zones(subscription, stays)
     pinned = Filters(zone=tuple(sorted(pinned_zones)))
     zones = _zones_to_look_at(conn, pinned_zones, notified, changes, open_holds, now=now)

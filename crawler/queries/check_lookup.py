@@ -27,8 +27,8 @@ from crawler.queries import images as queries_images
 from crawler.queries import status as queries_status
 from crawler.queries.check import Check
 from crawler.queries.check.rules import CheckRow, PinRule, Require
-from crawler.queries.history_lookup import stays_of
 from crawler.queries.revoke import revoked_ids
+from crawler.queries.stays import stays_of
 
 #: Kinds whose things are called by their ids alone.
 _WITHOUT_NAMES = frozenset(kind.name for kind in KINDS.values() if "image_name" not in kind.names)

@@ -32,6 +32,7 @@ from crawler.domain.rows import ChangeRow, Gap, Stay, unusable_state
 from crawler.queries import gaps as queries_gaps
 from crawler.queries.freshness import knowledge
 from crawler.queries.history import HistoryRow, timeline
+from crawler.queries.stays import stay_of
 from crawler.queries.where import WhereRow, where
 
 #: Earlier than any observation.
@@ -226,23 +227,7 @@ def _stays(conn: Connection, versions: dict[int, Any], targets: dict[int, Target
         rows = conn.execute(intervals_of(at_targets=is_few), parameters).all()
         for target_id, version_id, *interval in rows:
             if target_id in targets:
-                yield target_id, _stay(targets[target_id], versions[version_id], *interval)
-
-
-def _stay(
-    target: Target, version: Any, valid_from: datetime, valid_to: datetime, present_since: datetime, baseline: bool
-) -> Stay:
-    """Return an interval of a version, as its row in the table has it."""
-    return Stay(
-        target=target,
-        image_set=version.image_set,
-        image_id=version.image_id,
-        attributes=version.attributes,
-        valid_from=valid_from,
-        valid_to=None if valid_to == END_OF_TIME else valid_to,
-        present_since=present_since,
-        baseline=baseline,
-    )
+                yield target_id, stay_of(targets[target_id], versions[version_id], *interval)
 
 
 @cache
@@ -264,36 +249,6 @@ def _holds(
 ) -> dict[tuple[Target, ImageKey], Sequence[Gap]]:
     held = queries_gaps.holds(conn, target_ids, image_ids)
     return {(targets[target_id], key): gaps for (target_id, key), gaps in held.items()}
-
-
-def stays_of(conn: Connection, image_ids: Collection[str]) -> Iterator[Stay]:
-    """Return every stay of the images with these ids, at every target; in order of time at each."""
-    targets: dict[int, Target] = {}
-    for portion in portions(sorted(image_ids)):
-        rows = conn.execute(_intervals_of(), {"images": portion}).all()
-        targets.update(targets_by_id(conn, sorted({row.target_id for row in rows} - targets.keys())))
-        for row in rows:
-            interval = (row.valid_from, row.valid_to, row.present_since, row.baseline)
-            yield _stay(targets[row.target_id], row, *interval)
-
-
-@cache
-def _intervals_of() -> Select[*tuple[Any, ...]]:
-    statement: Select[*tuple[Any, ...]] = select(
-        Interval.target_id,
-        Interval.valid_from,
-        Interval.valid_to,
-        Interval.present_since,
-        Interval.baseline,
-        ImageVersion.image_set,
-        ImageVersion.image_id,
-        ImageVersion.attributes,
-    )
-    return (
-        statement.join(ImageVersion, ImageVersion.id == Interval.version_id)
-        .where(among(ImageVersion.image_id, "images"))
-        .order_by(Interval.target_id, Interval.valid_from)
-    )
 
 
 def successors_of(conn: Connection, numbers: Collection[int]) -> dict[int, tuple[str, ...]]:

@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 from crawler.domain.filters import Filters
-from crawler.queries import changes, check_lookup, history_lookup, runs, status
+from crawler.queries import changes, check_lookup, runs, status
 from crawler.queries import images as queries_images
 from crawler.queries.explain import explain
+from crawler.queries.stays import stays_of
 
 STALE = timedelta(hours=26)
 ZONE = Filters(zone=("r001-02",))
@@ -36,6 +37,6 @@ def questions(at: datetime, now: datetime) -> dict[str, Callable[[Connection], o
         "status": lambda conn: status.status(conn, ZONE, now=now),
         "a change": lambda conn: explain(conn, 1_000),
         "a run": lambda conn: runs.run(conn, 2_000),
-        "stays": lambda conn: list(history_lookup.stays_of(conn, ["uimage-5-7", "uimage-5-8"])),
+        "stays": lambda conn: list(stays_of(conn, ["uimage-5-7", "uimage-5-8"])),
         "listings": lambda conn: list(check_lookup.targets_listing(conn, ["system 7 v0"])),
     }

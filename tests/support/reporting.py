@@ -14,9 +14,10 @@ from crawler.domain.rows import ChangeRow, HeldImage, HoldRow, ImageRow, RunSumm
 from crawler.domain.subscriptions import Pin, Subscription
 from crawler.notifications.models import DigestFacts
 from crawler.queries import changes as queries_changes
-from crawler.queries import history_lookup, images, status
+from crawler.queries import images, status
 from crawler.queries import runs as queries_runs
 from crawler.queries.holds import holds
+from crawler.queries.stays import stays_of
 
 #: When run 1 began; run *n* begins *n* - 1 hours later and takes a minute.
 BEGIN = datetime(2026, 11, 22, 11, tzinfo=UTC)
@@ -169,5 +170,5 @@ def facts_of(conn: Connection, *, now: datetime, stale_after: timedelta = timede
         holds=tuple(holds(conn)),
         images=tuple(images.images(conn, None, now=now, stale_after=stale_after, include_retired=True)),
         withdrawals=tuple(row for row in changes if row.event == "withdrawn"),
-        stays=tuple(history_lookup.stays_of(conn, {row.image_id for row in changes if row.image_id})),
+        stays=tuple(stays_of(conn, {row.image_id for row in changes if row.image_id})),
     )

@@ -20,7 +20,8 @@ from crawler.domain.filters import Filters
 from crawler.domain.models import ImageKey, KnownState, Reply, Snapshot, Target, Verdict
 from crawler.domain.objections import LastGood
 from crawler.errors import ClockWentBackwards, CrawlerError, DatabaseUnavailable, FenceLost, NotUnderstood
-from crawler.queries import changes, history_lookup, holds, images, status
+from crawler.queries import changes, holds, images, status
+from crawler.queries.stays import stays_of
 from tests.support.diary import Answer, CountingJudge, Diary, document, reply, target
 from tests.support.tally import tallied
 
@@ -262,7 +263,7 @@ def told(engine: Engine, diary: Diary) -> Any:
         at = diary.now
         by_id = list(images.images(conn, at, Filters(image_id=(LONG,)), now=at, stale_after=STALE))
         by_name = list(images.images(conn, at, Filters(name=(long_name,)), now=at, stale_after=STALE))
-        stays = [(stay.valid_from, stay.valid_to) for stay in history_lookup.stays_of(conn, [LONG])]
+        stays = [(stay.valid_from, stay.valid_to) for stay in stays_of(conn, [LONG])]
         log = [(change.event, change.image_id, change.image_name) for change in changes.changes(conn)]
         return [row.image_id for row in by_id], [row.image_id for row in by_name], stays, log
 
