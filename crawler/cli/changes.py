@@ -138,7 +138,8 @@ def changes(
             what = f"{' or '.join(events)} changes" if events else "changes"
             what += " in that time" if since or until else ""
             what += f" after the cursor {after}" if after else ""
-            code = explain_empty(context, conn, selected, what=what, at=until).say(context)
+            at = until if until and until < context.now(conn) else None
+            code = explain_empty(context, conn, selected, what=what, at=at, of_images=True).say(context)
         kept_from = None if after else begins_at(conn)
         if kept_from is not None and (since is None or since < kept_from):
             context.say(pruned(kept_from, settings.timezone, "of that time not every change is left"))

@@ -46,7 +46,9 @@ def inventory(context: CliContext, at: datetime | None, retired: bool, fmt: str,
         )
         shown = (row.as_dict() for row in rows)
         if not emit(shown, _columns(kinds), fmt, zone=settings.timezone, fields=names_in_items(kinds)):
-            return explain_empty(context, conn, selected, what="items", at=at, with_retired=retired).say(context)
+            return explain_empty(
+                context, conn, selected, what="items", at=at, with_retired=retired, of_images=True
+            ).say(context)
     return ExitCode.DONE
 
 
