@@ -49,7 +49,8 @@ def moments_apart(
     known = [knowledge(conn, chosen, require_aware(at), stale_after, include_retired=True) for at in (first, second)]
     asked = {target for side in known for target, own in side.items() if own.reason not in ABSENT}
     related = _related_ids(conn, filters)
-    narrowed = replace(filters, name=(), image_id=related or ())
+    # an image may have stated its set at one of the moments alone
+    narrowed = replace(filters, image_set=(), name=(), image_id=related or ())
     rows = [
         (
             row

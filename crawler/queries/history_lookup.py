@@ -32,7 +32,7 @@ from crawler.domain.rows import ChangeRow, Gap, Stay, unusable_state
 from crawler.queries import gaps as queries_gaps
 from crawler.queries.freshness import knowledge
 from crawler.queries.history import HistoryRow, timeline
-from crawler.queries.where import WhereRow, where
+from crawler.queries.where import WhereRow, in_stated_sets, where
 
 #: Earlier than any observation.
 START_OF_TIME = datetime(1970, 1, 1, tzinfo=UTC)
@@ -134,10 +134,9 @@ def where_is(
     targets = {choice.target_id: choice.target for choice in chosen}
     known = knowledge(conn, chosen, moment, stale_after, include_retired=include_retired)
     versions = _versions_where(conn, ImageVersion.name_key, names)
+    began = (_as_of(stay, moment) for _, stay in _stays(conn, versions, targets) if stay.valid_from <= moment)
     stays = [
-        _as_of(stay, moment)
-        for _, stay in _stays(conn, versions, targets)
-        if stay.valid_from <= moment and filters.wants_image(stay.image_set, stay.image_id, stay.image_name)
+        stay for stay in in_stated_sets(began) if filters.wants_image(stay.image_set, stay.image_id, stay.image_name)
     ]
     here = {target_id for target_id, target in targets.items() if target in known}
     holds = _holds(conn, here, targets, {stay.image_id for stay in stays})

@@ -254,6 +254,41 @@ def test_diff_with_filters(engine: Engine) -> None:
     assert told(name=("CentOS 7.6",)) == told(name=("centos 7.9",)) == {renamed}, "whatever it is called on either side"
 
 
+def test_set_that_is_stated_with_a_change(engine: Engine) -> None:
+    """An image of a machine whose ImageType is stated only with a change of it has been there all the time."""
+    home, diary = TARGETS[0]._replace(kind="uhost-image"), Diary(engine)
+
+    def run(**stated: Any) -> datetime:
+        records = [{"ImageId": one, "ImageName": "Rocky 9", **stated} for one in ("uimage-a", "uimage-b")]
+        diary.run({home: {"RetCode": 0, "TotalCount": 2, "ImageSet": records}})
+        return diary.now
+
+    begun = run(ImageDescription="old")
+    changed = run(ImageDescription="new", ImageType="Base")
+
+    def told(first: datetime, second: datetime, **filters: Any) -> list[tuple[str, str, str]]:
+        wanted = Filters(kind=("uhost-image",), **filters)
+        with read(engine) as conn:
+            rows, _ = diff_lookup.moments_apart(conn, first, second, wanted, stale_after=STALE)
+            return [(row.event, row.image_set, row.image_id) for row in rows]
+
+    modified = [("modified", "Base", "uimage-a"), ("modified", "Base", "uimage-b")]
+    for moments in ((begun, changed), (changed, begun)):
+        assert told(*moments) == told(*moments, image_set=("Base",)) == modified
+        assert told(*moments, image_id=("uimage-b",)) == modified[1:]
+        assert told(*moments, image_set=("unstated",)) == []
+    for image_set in ((), ("Base",)):
+        wanted = Filters(kind=("uhost-image",), image_set=image_set)
+        with read(engine) as conn:
+            rows = history_lookup.where_is(conn, ["rocky 9"], None, wanted, now=changed, stale_after=STALE)
+        assert [(row.state, row.image_set, row.baseline) for row in rows] == [("present", "Base", True)]
+        assert all(row.since is not None and row.since < begun for row in rows)
+    wanted = Filters(kind=("uhost-image",))
+    with read(engine) as conn:
+        (row,) = history_lookup.where_is(conn, ["rocky 9"], begun, wanted, now=changed, stale_after=STALE)
+    assert (row.state, row.image_set) == ("present", "unstated")
+
+
 def test_zones_apart(engine: Engine) -> None:
     """Two zones are compared by name, and projects that are told the same share a row."""
     diary = Diary(engine)
