@@ -110,7 +110,8 @@ def zones_apart(
     filters = with_known_names(conn, filters)
     require_kept(conn, moment)
     sides = [replace(filters, zone=tuple(zones)) for zones in (first, second)]
-    known = [knowledge(conn, chosen_targets(conn, side), moment, stale_after) for side in sides]
+    every = [knowledge(conn, chosen_targets(conn, side), moment, stale_after, include_retired=True) for side in sides]
+    known = [{target: own for target, own in side.items() if own.reason not in ABSENT} for side in every]
     for side in known:
         zones = sorted({target.zone for target in side})
         lanes = {target._replace(region="", zone="") for target in side}
@@ -118,10 +119,14 @@ def zones_apart(
         if len(zones) > 1 and not is_one:
             raise Ambiguous(f"Several zones fit: {', '.join(zones)}; one is compared with one other.")
     rows = [images(conn, moment, replace(side, image_id=()), now=moment, stale_after=stale_after) for side in sides]
-    every = side_by_side(rows[0], rows[1], known[0], known[1])
+    # of a project that is asked no more in one of them it is told so; where a glob fits a zone that is, that one counts
+    told = [
+        {target: own for target, own in side.items() if target not in asked} | asked
+        for side, asked in zip(every, known, strict=True)
+    ]
     wanted = [
         row
-        for row in every
+        for row in side_by_side(rows[0], rows[1], *told)
         if not filters.image_id
         or any(
             filters.wants_image(side.image_set, side.image_id, side.image_name)

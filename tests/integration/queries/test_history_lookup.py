@@ -333,6 +333,23 @@ def test_zones_apart_unknown(engine: Engine) -> None:
     assert (known[0][home].reason, known[1][away].reason) == (None, "failed")
 
 
+def test_zones_apart_where_one_is_asked_no_more(engine: Engine) -> None:
+    """A project that is asked no more in one of the zones is told so, and not that nobody ever looked there."""
+    diary = Diary(engine)
+    diary.run({where: {"uimage-a": "CentOS 7.6"} for where in TARGETS})
+    absence(engine, diary.ids(TARGETS)[TARGETS[2]], diary.now, END_OF_TIME)
+    zones = ("hk-01", "hk-02"), ("hk-02", "hk-01"), ("hk-01", "hk-0[29]")
+
+    def apart(first: str, second: str) -> list[tuple[str, str | None, tuple[str, ...]]]:
+        with read(engine) as conn:
+            rows, known = diff_lookup.zones_apart(conn, [first], [second], None, now=diary.now, stale_after=STALE)
+        assert all(TARGETS[2] not in side for side in known)
+        return [(row.result, row.reason, row.projects) for row in rows]
+
+    for one, other in zones:
+        assert apart(one, other) == [("unknown", "retired", ("prod/org-1",)), ("same", None, ("prod/org-2",))]
+
+
 def test_zones_apart_in_any_case(engine: Engine) -> None:
     """A zone that another project has in another case is the same zone; where one project has both, none is chosen."""
     diary = Diary(engine)
