@@ -417,5 +417,6 @@ def test_a_reader_whose_clock_is_behind(database: Database, late: timedelta) -> 
         assert said(*words, at=late).stdout == said(*words).stdout
     is_far = late > timedelta(minutes=5)
     pinned = {"stdin": "hk-02 uimage-x7zezb1gcv5\n", "code": 8 if is_far else 0}
-    for result in (said("check", "-", at=late, **pinned), said("images", at=late)):
+    between = said("diff", "1h", "now", at=late)
+    for result in (said("check", "-", at=late, **pinned), said("images", at=late), between):
         assert ("set the clock right" in result.stderr) == is_far
