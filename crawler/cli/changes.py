@@ -128,6 +128,7 @@ def changes(
     settings = context.history_settings()
     with context.history() as conn:
         last = changelog.settled(conn)
+        until = until and context.meant(conn, until)
         check_selection(conn, selected)
         rows = queries_changes.changes(conn, since, until, events, selected, after=after, until_change=last)
         fields = (*names_in_json(ChangeRow), "cursor")

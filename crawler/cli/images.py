@@ -44,6 +44,7 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
 
     settings = context.history_settings()
     with context.history() as conn:
+        at = at and context.meant(conn, at)
         check_selection(conn, selected, selected.of_images())
         rows = queries_images.images(
             conn,

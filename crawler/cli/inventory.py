@@ -39,6 +39,7 @@ def inventory(context: CliContext, at: datetime | None, retired: bool, fmt: str,
     settings = context.history_settings()
     kinds = [kind for kind in KINDS if not selected.kind or part_fits("kind", kind, selected.kind)]
     with context.history() as conn:
+        at = at and context.meant(conn, at)
         _refuse_unconfigured(selected)
         check_selection(conn, selected)
         rows = queries_images.images(

@@ -413,6 +413,9 @@ def test_a_reader_whose_clock_is_behind(database: Database, late: timedelta) -> 
     for words in (
         ("images", "--zone", "hk-02"), ("where", "Ubuntu 20.04"), ("status",), ("inventory", "--kind", "uk8s-image"),
         ("history", "uimage-vareox"), ("compare", "hk-02", "sg-01"),
+        ("images", "--at", "now"), ("inventory", "--at", "now"), ("where", "Ubuntu 20.04", "--at", "NOW"),
+        ("compare", "hk-02", "sg-01", "--at", "now"), ("changes", "--until", "now"),
+        ("diff", "2026-11-23T16:00", "now"), ("diff", "now", "2026-11-23T16:00"),
     ):  # fmt: skip
         assert said(*words, at=late).stdout == said(*words).stdout
     is_far = late > timedelta(minutes=5)
