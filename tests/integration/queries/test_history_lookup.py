@@ -350,6 +350,29 @@ def test_zones_apart_where_one_is_asked_no_more(engine: Engine) -> None:
         assert apart(one, other) == [("unknown", "retired", ("prod/org-1",)), ("same", None, ("prod/org-2",))]
 
 
+def test_zones_apart_about_an_id_that_is_superseded(engine: Engine) -> None:
+    """An id asks about its name, also where a later one is compared in its place; of its own project alone."""
+    diary = Diary(engine)
+    first = {where: {"uimage-a": "CentOS 7.6", "uimage-x": ""} for where in TARGETS}
+    diary.run(first)
+    diary.run(first | {TARGETS[0]: {**first[TARGETS[0]], "uimage-b": "centos 7.6"}})
+
+    def apart(*image_ids: str) -> list[tuple[str | None, str | None, tuple[str, ...]]]:
+        wanted = Filters(image_id=image_ids)
+        with read(engine) as conn:
+            rows, _ = diff_lookup.zones_apart(
+                conn, ["hk-01"], ["hk-02"], None, wanted, now=diary.now, stale_after=STALE
+            )
+        return [(row.first and row.first.image_id, row.second and row.second.image_id, row.projects) for row in rows]
+
+    own = ("uimage-b", "uimage-a", ("prod/org-1",))
+    other = ("uimage-a", "uimage-a", ("prod/org-2",))
+    assert apart("uimage-a") == [own, other]
+    assert apart("uimage-b") == [own]
+    assert apart("uimage-x") == [("uimage-x", "uimage-x", ("prod/org-1", "prod/org-2"))]
+    assert apart("uimage-z") == []
+
+
 def test_zones_apart_in_any_case(engine: Engine) -> None:
     """A zone that another project has in another case is the same zone; where one project has both, none is chosen."""
     diary = Diary(engine)
