@@ -128,6 +128,7 @@ def changes(
     settings = context.history_settings()
     with context.history() as conn:
         last = changelog.settled(conn)
+        until = until and context.meant(conn, until)
         check_selection(conn, selected)
         rows = queries_changes.changes(conn, since, until, events, selected, after=after, until_change=last)
         fields = (*names_in_json(ChangeRow), "cursor")
@@ -138,7 +139,8 @@ def changes(
             what = f"{' or '.join(events)} changes" if events else "changes"
             what += " in that time" if since or until else ""
             what += f" after the cursor {after}" if after else ""
-            code = explain_empty(context, conn, selected, what=what, at=until).say(context)
+            at = until if until and until < context.now(conn) else None
+            code = explain_empty(context, conn, selected, what=what, at=at, of_images=True).say(context)
         kept_from = None if after else begins_at(conn)
         if kept_from is not None and (since is None or since < kept_from):
             context.say(pruned(kept_from, settings.timezone, "of that time not every change is left"))

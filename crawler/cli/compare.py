@@ -75,6 +75,7 @@ def compare(context: CliContext, first: str, second: str, at: datetime | None, f
     settings = context.history_settings()
     with context.history() as conn:
         now = context.now(conn)
+        at = at and context.meant(conn, at)
         check_selection(conn, selected, selected.of_images())
         for zone in (first, second):
             require_zone(conn, zone, selected.of_images().kind)

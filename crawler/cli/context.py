@@ -49,6 +49,8 @@ class CliContext:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     _loaded: dict[bool, Settings] = field(default_factory=dict, repr=False)
     _is_clock_told: bool = field(default=False, repr=False)
+    #: What the word `now` was read as.
+    _read_as_now: set[datetime] = field(default_factory=set, repr=False)
 
     def settings(self, *, quiet: bool = False, is_thorough: bool = False) -> Settings:
         """
@@ -82,6 +84,8 @@ class CliContext:
         moment = parse_moment(text, now=self.clock(), zone=self.history_settings().timezone)
         if moment >= END_OF_TIME:
             raise UsageError(f"{text!r} is too far away to be a time")
+        if text.strip().lower() == "now":
+            self._read_as_now.add(moment)
         return moment
 
     @contextmanager
@@ -119,6 +123,10 @@ class CliContext:
             self.say(f"Warning: {complaint}", level="warning")
             self._is_clock_told = True
         return now
+
+    def meant(self, conn: Connection, moment: datetime) -> datetime:
+        """Return a *moment* that was read; of the word `now` what counts as now in the history, once it is open."""
+        return self.now(conn) if moment in self._read_as_now else moment
 
     def clock_of(self, fence: TimedFence) -> tuple[Callable[[], datetime], timedelta]:
         """

@@ -75,6 +75,8 @@ def diff(
     settings = context.history_settings()
     zone = settings.timezone
     with context.history() as conn:
+        context.now(conn)  # ages are by this machine's clock, and one that is far behind is told
+        first, second = (context.meant(conn, moment) for moment in (first, second))
         check_selection(conn, selected)
         found, known = diff_lookup.moments_apart(conn, first, second, selected, stale_after=settings.stale_after)
         if not known and len(selected.zone) == 1:

@@ -18,7 +18,8 @@ from crawler.errors import EmptySelection, UnknownKnowledge
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from crawler.domain.rows import Knowledge
+    from crawler.domain.rows import Knowledge, StatusRow
+    from crawler.queries.resolve import Resolved
 
 NOTHING_YET = "Nothing is recorded yet: `crawler run` asks the cloud and records what it says."
 #: Words of a list that are told before the rest is only counted.
@@ -28,6 +29,14 @@ _FEW = 6
 def pruned(kept_from: datetime, zone: tzinfo, lacking: str) -> str:
     """Return the sentence about what the time before the kept history is *lacking*."""
     return f"What came before {tell_moment(kept_from, zone)} was pruned: {lacking}."
+
+
+def not_observed_since(found: Resolved, last: StatusRow, zone: tzinfo) -> str:
+    """Say that the place where an id was *found* was not observed well since, as *last* has it; empty where it was."""
+    if last.outcome in ("ok", "held"):
+        return ""
+    seen_at = tell_moment(found.observed_at, zone)
+    return f"Warning: {last.target.zone} was not observed well since {seen_at}: {last.message}"
 
 
 def require_records(conn: Connection) -> None:

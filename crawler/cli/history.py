@@ -84,7 +84,8 @@ def history(context: CliContext, image: str, svg: Path | None, fmt: str, selecte
         rows = history_lookup.history(conn, ids, selected, now=now, stale_after=settings.stale_after)
         shown = _with_gaps(rows) if fmt == "table" else (row.as_dict() for row in rows)
         if not emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names_in_json(HistoryRow)):
-            return explain_empty(context, conn, selected, what=f"intervals of {visible(image)}").say(context)
+            what = f"intervals of {visible(image)}"
+            return explain_empty(context, conn, selected, what=what, of_images=True).say(context)
         kept_from = begins_at(conn)
         if kept_from is not None and any(row.valid_from < kept_from for row in rows):
             context.say(pruned(kept_from, settings.timezone, "of that time not every interval and gap is left"))

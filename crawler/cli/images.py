@@ -44,6 +44,7 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
 
     settings = context.history_settings()
     with context.history() as conn:
+        at = at and context.meant(conn, at)
         check_selection(conn, selected, selected.of_images())
         rows = queries_images.images(
             conn,
@@ -61,6 +62,13 @@ def images(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
         count = emit(shown, COLUMNS, fmt, zone=settings.timezone, fields=names)
         if not count:
             return explain_empty(
-                context, conn, selected, what="images", about=selected.of_images(), at=at, with_retired=retired
+                context,
+                conn,
+                selected,
+                what="images",
+                about=selected.of_images(),
+                at=at,
+                with_retired=retired,
+                of_images=True,
             ).say(context)
     return ExitCode.DONE

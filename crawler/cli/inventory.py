@@ -39,6 +39,7 @@ def inventory(context: CliContext, at: datetime | None, retired: bool, fmt: str,
     settings = context.history_settings()
     kinds = [kind for kind in KINDS if not selected.kind or part_fits("kind", kind, selected.kind)]
     with context.history() as conn:
+        at = at and context.meant(conn, at)
         _refuse_unconfigured(selected)
         check_selection(conn, selected)
         rows = queries_images.images(
@@ -46,7 +47,9 @@ def inventory(context: CliContext, at: datetime | None, retired: bool, fmt: str,
         )
         shown = (row.as_dict() for row in rows)
         if not emit(shown, _columns(kinds), fmt, zone=settings.timezone, fields=names_in_items(kinds)):
-            return explain_empty(context, conn, selected, what="items", at=at, with_retired=retired).say(context)
+            return explain_empty(
+                context, conn, selected, what="items", at=at, with_retired=retired, of_images=True
+            ).say(context)
     return ExitCode.DONE
 
 

@@ -38,6 +38,7 @@ def matrix(context: CliContext, at: datetime | None, retired: bool, fmt: str, se
         raise UsageError(f"A matrix is about {KIND} alone; leave out --kind.")
     settings = context.history_settings()
     with context.history() as conn:
+        at = at and context.meant(conn, at)
         check_selection(conn, selected)
         rows = queries_matrix.matrix(
             conn, at, selected, now=context.now(conn), stale_after=settings.stale_after, include_retired=retired

@@ -16,14 +16,13 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from crawler.cli.context import CliContext, pass_cli
-from crawler.cli.hints import require_records
+from crawler.cli.hints import not_observed_since, require_records
 from crawler.cli.options import DURATION, OneOf, target_options
 from crawler.cli.output import json_line, write_out
 from crawler.cli.selection import check_words, unheard
 from crawler.config.textfiles import decoded
 from crawler.domain.filters import Filters
 from crawler.domain.text import visible
-from crawler.domain.timefmt import tell_moment
 from crawler.errors import CrawlerError, ExitCode, NoAnswer, Revoked, UsageError
 
 if TYPE_CHECKING:
@@ -158,11 +157,8 @@ def _answer(
             for hint in unheard(conn, "image_set", (image_set,) if image_set else (), selected.of_images()):
                 raise NoAnswer(f"{str(exc).rstrip('.')}: {hint}") from None
             raise
-    if last.outcome not in ("ok", "held"):
-        seen_at = tell_moment(found.observed_at, settings.timezone)
-        context.say(
-            f"Warning: {last.target.zone} was not observed well since {seen_at}: {last.message}", level="warning"
-        )
+    if doubt := not_observed_since(found, last, settings.timezone):
+        context.say(doubt, level="warning")
     return found
 
 

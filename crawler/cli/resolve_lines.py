@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from crawler.cli.context import CliContext
-from crawler.cli.hints import require_records
+from crawler.cli.hints import not_observed_since, require_records
 from crawler.cli.output import emit, write_out
 from crawler.cli.selection import check_words
 from crawler.config.textfiles import decoded, read_stream
@@ -56,6 +56,7 @@ def print_answers(
         )
     code = ExitCode.DONE
     rows = []
+    doubts: dict[str, None] = {}  # each once, however many lines are about its zone
     for (zone, name), answer in zip(wanted, answers, strict=True):
         image_id, outcome = None, "found"
         if isinstance(answer, CrawlerError):
@@ -63,8 +64,13 @@ def print_answers(
             context.say(f"{zone} {name}: {answer}", level="warning")
             code = min(code or answer.exit_code, answer.exit_code)
         else:
-            image_id = answer.image_id
+            found, last = answer
+            image_id = found.image_id
+            if doubt := not_observed_since(found, last, settings.timezone):
+                doubts[doubt] = None
         rows.append({"zone": zone, "name": name, "image_id": image_id, "outcome": outcome})
+    for doubt in doubts:
+        context.say(doubt, level="warning")
     if fmt == "id":
         write_out(f"{visible(row['image_id'] or '')}\n" for row in rows)
     else:

@@ -116,10 +116,12 @@ def explain_empty(
     about: Filters = EVERYTHING,
     at: datetime | None = None,
     with_retired: bool = True,
+    of_images: bool = False,
 ) -> Emptiness:
     """
     Say why there are no *what* to show (as of *at*): nobody looked, nothing was there, or too little is wanted.
 
+    In what is not known there may be images, and changes of some: where the answer is *of_images* that is said, too.
     Raises UnknownKnowledge for a moment before the kept history.
     """
     from crawler.db.beginning import require_kept
@@ -158,7 +160,7 @@ def explain_empty(
         return Emptiness(
             sentence=f"No {what} at {_told(places)}: the last good observation, at {last}, listed none{unknown}."
         )
-    unknown = _unknown(_in_doubt(known)) if what in ("images", "items") else ""
+    unknown = _unknown(_in_doubt(known)) if of_images else ""
     more = f"; not known: {unknown}" if unknown else ""
     if selected.is_all:
         return Emptiness(sentence=f"There are no {what}{more}.")

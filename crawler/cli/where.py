@@ -92,6 +92,7 @@ def where(
     settings = context.history_settings()
     with context.history() as conn:
         now = context.now(conn)
+        at = at and context.meant(conn, at)
         check_selection(conn, selected, selected.of_images())
         names = history_lookup.image_names(conn, name, selected)
         if not names:

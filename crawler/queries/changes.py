@@ -57,9 +57,10 @@ def changes(
     Return the changes recorded in `[since, until)`, by their cursors; raise ValueError for a time without a time zone.
 
     Only those with a cursor above *after*, and of at most *until_change* (`changelog.settled`). With *reported_by* only
-    those that the reports of these runs tell. What answers state at all (`schema`) is told where it is asked for among
-    *events*, or *with_schema*: it is about no image. Raises UsageError for an *after* that this history never gave,
-    UnknownKnowledge for one after which changes were pruned.
+    those that the reports of these runs tell. A filter of names wants a new name under the old one as well. What
+    answers state at all (`schema`) is told where it is asked for among *events*, or *with_schema*: it is about no
+    image. Raises UsageError for an *after* that this history never gave, UnknownKnowledge for one after which changes
+    were pruned.
     """
     if after is not None:
         _check_cursor(conn, after)
@@ -102,13 +103,22 @@ def changes(
             is_elsewhere = target_ids is not None and target_id not in target_ids
             if is_elsewhere or (event == SCHEMA and not (events or with_schema)):
                 continue
-            if not wants_all and not filters.wants_image(image_set, image_id, name):
+            if not (wants_all or filters.wants_image(image_set, image_id, name)) and not (
+                fields is not None and _was_wanted(filters, image_set, image_id, fields)
+            ):
                 continue
             # by position: with words a row would take twice as long
             yield ChangeRow(
                 number, run_id, targets[target_id], event, image_set, image_id, name, read_json(fields) or {},
                 counterpart, not_before, observed_at, recorded_at,
             )  # fmt: skip
+
+
+def _was_wanted(filters: Filters, image_set: str | None, image_id: str | None, fields: str) -> bool:
+    """Return whether a change, by its *fields*, took a name from an image that is wanted under it."""
+    if not filters.name or image_id is None or '"image_name":' not in fields:
+        return False
+    return any(filters.wants_image(image_set, image_id, name) for name in read_json(fields).get("image_name", ()))
 
 
 def _is_at(chosen: Sequence[ChosenTarget], filters: Filters) -> list[ColumnElement[bool]]:

@@ -61,6 +61,25 @@ class CompareRow(JsonRow):
     #: `account/project` of each.
     projects: tuple[str, ...]
 
+    @property
+    def compared(self) -> frozenset[_Compared]:
+        """Return what its images are compared by, in each of the projects."""
+        either = self.first or self.second
+        assert either is not None  # noqa: S101 - a row is about an image of one of the zones
+        rest = compared_by(either)[1:]
+        return frozenset((project, *rest) for project in self.projects)
+
+
+#: `account/project`, kind, variant, set and name.
+_Compared = tuple[str, str, str, str, str]
+
+
+def compared_by(row: ImageRow) -> _Compared:
+    """Return what an image is compared by: its place, its set and its normalised name, or its id where it has none."""
+    target = row.target
+    name = normalise_name(row.image_name) or row.image_id
+    return (f"{target.account}/{target.project}", target.kind, target.variant, row.image_set, name)
+
 
 def side_by_side(
     first: Iterable[ImageRow],

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any, Literal
 
 from crawler.domain.kinds import KINDS
-from crawler.domain.models import Attributes, ImageKey, Target, fold_keys, normalise_name
+from crawler.domain.models import UNSTATED_SET, Attributes, ImageKey, Target, fold_keys, normalise_name
 from crawler.domain.rows import NOT_IN_JSON, ImageRow, JsonRow, Knowledge, Reason, in_json, or_null
 
 Side = Literal["present", "absent", "unknown"]
@@ -57,8 +57,9 @@ def differences(
     A target without knowledge of a moment was not there to be asked then, which is unknown too.
     """
     for target, before, after in _by_target(first, second):
+        sides = _with_stated_sets(before, after), _with_stated_sets(after, before)
         yield from sorted(
-            _of_target(target, before, after, known_first.get(target), known_second.get(target)),
+            _of_target(target, *sides, known_first.get(target), known_second.get(target)),
             key=lambda row: (row.image_set, row.image_name.casefold(), row.event, row.image_id),
         )
 
@@ -83,6 +84,23 @@ def _by_target(
 def _next(side: Iterator[tuple[Target, Iterator[ImageRow]]]) -> tuple[Target, dict[ImageKey, ImageRow]] | None:
     head = next(side, None)
     return head and (head[0], {ImageKey(row.image_set, row.image_id): row for row in head[1]})
+
+
+def _with_stated_sets(
+    images: Mapping[ImageKey, ImageRow], others: Mapping[ImageKey, ImageRow]
+) -> Mapping[ImageKey, ImageRow]:
+    """Return *images*, each that stated no set under the one in which it is among *others*: it is the same image."""
+    without = {key.image_id: key for key in images if key.image_set == UNSTATED_SET and key not in others}
+    if not without:
+        return images
+    stated: dict[str, list[ImageKey]] = {}
+    for key in others.keys() - images.keys():
+        stated.setdefault(key.image_id, []).append(key)
+    learned = {key: stated[image_id][0] for image_id, key in without.items() if len(stated.get(image_id, ())) == 1}
+    return {
+        learned.get(key, key): row._replace(image_set=learned[key].image_set) if key in learned else row
+        for key, row in images.items()
+    }
 
 
 def _of_target(

@@ -20,7 +20,7 @@ from crawler.domain.filters import EVERYTHING, Filters
 from crawler.domain.models import ABSENT, Target, require_aware
 from crawler.domain.rows import Knowledge
 from crawler.errors import Ambiguous
-from crawler.queries.compare import CompareRow, side_by_side
+from crawler.queries.compare import CompareRow, compared_by, side_by_side
 from crawler.queries.diff import DiffRow, differences
 from crawler.queries.freshness import knowledge
 from crawler.queries.images import images
@@ -49,7 +49,8 @@ def moments_apart(
     known = [knowledge(conn, chosen, require_aware(at), stale_after, include_retired=True) for at in (first, second)]
     asked = {target for side in known for target, own in side.items() if own.reason not in ABSENT}
     related = _related_ids(conn, filters)
-    narrowed = replace(filters, name=(), image_id=related or ())
+    # an image may have stated its set at one of the moments alone
+    narrowed = replace(filters, image_set=(), name=(), image_id=related or ())
     rows = [
         (
             row
@@ -109,23 +110,30 @@ def zones_apart(
     filters = with_known_names(conn, filters)
     require_kept(conn, moment)
     sides = [replace(filters, zone=tuple(zones)) for zones in (first, second)]
-    known = [knowledge(conn, chosen_targets(conn, side), moment, stale_after) for side in sides]
+    every = [knowledge(conn, chosen_targets(conn, side), moment, stale_after, include_retired=True) for side in sides]
+    known = [{target: own for target, own in side.items() if own.reason not in ABSENT} for side in every]
     for side in known:
         zones = sorted({target.zone for target in side})
         lanes = {target._replace(region="", zone="") for target in side}
         is_one = len({zone.casefold() for zone in zones}) == 1 and len(lanes) == len(side)
         if len(zones) > 1 and not is_one:
             raise Ambiguous(f"Several zones fit: {', '.join(zones)}; one is compared with one other.")
-    rows = [images(conn, moment, replace(side, image_id=()), now=moment, stale_after=stale_after) for side in sides]
-    every = side_by_side(rows[0], rows[1], known[0], known[1])
-    wanted = [
-        row
-        for row in every
-        if not filters.image_id
-        or any(
-            filters.wants_image(side.image_set, side.image_id, side.image_name)
-            for side in (row.first, row.second)
-            if side
-        )
+    rows = [
+        list(images(conn, moment, replace(side, image_id=()), now=moment, stale_after=stale_after)) for side in sides
     ]
+    # of a project that is asked no more in one of them it is told so; where a glob fits a zone that is, that one counts
+    told = [
+        {target: own for target, own in side.items() if target not in asked} | asked
+        for side, asked in zip(every, known, strict=True)
+    ]
+    every_row = side_by_side(rows[0], rows[1], *told)
+    if not filters.image_id:
+        return every_row, (known[0], known[1])
+    # the names of those images, also where another one of the name is compared, as it came later
+    meant = {
+        compared_by(row)
+        for row in (*rows[0], *rows[1])
+        if filters.wants_image(row.image_set, row.image_id, row.image_name)
+    }
+    wanted = [row for row in every_row if not meant.isdisjoint(row.compared)]
     return wanted, (known[0], known[1])

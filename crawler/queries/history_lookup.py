@@ -6,7 +6,7 @@ Every function takes a connection inside `read(engine)`, so that all statements 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, cast
@@ -33,7 +33,7 @@ from crawler.queries import gaps as queries_gaps
 from crawler.queries.freshness import knowledge
 from crawler.queries.history import HistoryRow, timeline
 from crawler.queries.stays import stay_of
-from crawler.queries.where import WhereRow, where
+from crawler.queries.where import WhereRow, in_stated_sets, where
 
 #: Earlier than any observation.
 START_OF_TIME = datetime(1970, 1, 1, tzinfo=UTC)
@@ -135,14 +135,25 @@ def where_is(
     targets = {choice.target_id: choice.target for choice in chosen}
     known = knowledge(conn, chosen, moment, stale_after, include_retired=include_retired)
     versions = _versions_where(conn, ImageVersion.name_key, names)
+    if not filters.is_all_images:  # of a name that no wanted image has nothing is asked
+        names = _names_wanted(versions.values(), filters)
+    began = (_as_of(stay, moment) for _, stay in _stays(conn, versions, targets) if stay.valid_from <= moment)
     stays = [
-        _as_of(stay, moment)
-        for _, stay in _stays(conn, versions, targets)
-        if stay.valid_from <= moment and filters.wants_image(stay.image_set, stay.image_id, stay.image_name)
+        stay for stay in in_stated_sets(began) if filters.wants_image(stay.image_set, stay.image_id, stay.image_name)
     ]
     here = {target_id for target_id, target in targets.items() if target in known}
     holds = _holds(conn, here, targets, {stay.image_id for stay in stays})
     return where(_spellings(conn, names, filters.kind), stays, known, holds, at=moment)
+
+
+def _names_wanted(versions: Iterable[Any], filters: Filters) -> set[str]:
+    """Return the normalised names of those of *versions* that *filters* want."""
+    named = ((version, str(version.attributes.get("image_name") or "")) for version in versions)
+    return {
+        normalise_name(name)
+        for version, name in named
+        if filters.wants_image(version.image_set, version.image_id, name)
+    }
 
 
 def _spellings(conn: Connection, names: Collection[str], kinds: Collection[str]) -> dict[str, str]:

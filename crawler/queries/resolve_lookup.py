@@ -95,7 +95,7 @@ def resolve_all(
     min_age: timedelta = timedelta(0),
     gpu: bool = False,
     timezone: tzinfo = UTC,
-) -> list[Resolved | CrawlerError]:
+) -> list[tuple[Resolved, StatusRow] | CrawlerError]:
     """Return for each zone and name in *wanted* what `resolve` returns or raises, by a few statements for all."""
     filters = filters.of_images()
     known = known_words(conn, "name", filters.kind)
@@ -116,19 +116,20 @@ def resolve_all(
     longest = stale_after if max_age is None else max_age
     revoked = revoked_ids(conn)
 
-    def answer(zone: str, name: str) -> Resolved | CrawlerError:
+    def answer(zone: str, name: str) -> tuple[Resolved, StatusRow] | CrawlerError:
         zones = [own for own in status if part_fits("zone", own, [zone])]
         if not zones:
             return EmptySelection(f"No target fits --zone {zone}.")
         asked = [row for own in zones for row in status[own]]
         listed = (image for own in zones for image in images.get(own, ()))
         try:
-            return choose(
+            found = choose(
                 asked, listed, name, gpu=gpu, now=now, max_age=longest, min_age=min_age, revoked=revoked,
                 timezone=timezone,
             )  # fmt: skip
         except (Ambiguous, NoAnswer, UnknownKnowledge) as exc:
             return exc
+        return found, next(row for row in asked if row.target == found.target)
 
     return [answer(*one) for one in meant]
 

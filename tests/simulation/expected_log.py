@@ -61,7 +61,7 @@ def expected_changes(
 
 def _is_wanted(selection: Selection, change: Expected) -> bool:
     image_set, image_id = change.key or (None, None)
-    return wants_image(selection, image_set, image_id, [change.name])
+    return wants_image(selection, image_set, image_id, [change.name, *change.fields.get("image_name", ())])
 
 
 def change_row(change: Expected) -> Row:

@@ -131,11 +131,7 @@ def expected_compare(oracle: Oracle, first: str, second: str, at: datetime, sele
     """Return two zones side by side, a row for the projects that are told the same."""
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     lanes = [
-        {
-            spot.project: past
-            for spot, past in pasts_of(oracle, {**selection, "zone": (zone,)}).items()
-            if not away_at(past, at)
-        }
+        {spot.project: past for spot, past in pasts_of(oracle, {**selection, "zone": (zone,)}).items()}
         for zone in (first, second)
     ]
     for project in sorted(lanes[0].keys() | lanes[1].keys()):
@@ -173,7 +169,7 @@ def _zone_rows(
 def _by_name(past: Past | None, at: datetime, selection: Selection) -> dict[tuple[str, str], Span]:
     """Return of each name the open image that came last; of several at once the one with the last id."""
     found: dict[tuple[str, str], list[Span]] = {}
-    for span in valid_at(past, at) if past else ():
+    for span in valid_at(past, at) if past and not away_at(past, at) else ():
         if wants_image(selection, *span.key, [name_of(span)]):
             found.setdefault((span.key.image_set, key_of(span) or span.key.image_id), []).append(span)
     return {name: max(newest(spans), key=lambda span: span.key.image_id) for name, spans in found.items()}

@@ -124,6 +124,25 @@ def test_nothing_where_not_all_is_known(engine: Engine, url: str) -> None:
     assert re.search("--zone hk-[*] 没有镜像：.*；状态未知：hk-03", zones)
 
 
+def test_no_changes_where_not_all_is_known(engine: Engine, url: str) -> None:
+    """Where no change is told, and no interval, and nobody knows whether there was one, that is said as well."""
+    diary = Diary(engine, now=NOW)
+    diary.run({LISTING: Refusal(), EMPTY: {}})
+
+    def said(*words: object) -> str:
+        return call("--database", url, *words, now=diary.now).stderr
+
+    doubt = "where that is known; not known: hk-02 (failed).\n"
+    assert said("changes", "--since", "1h") == "There are no changes in that time; not known: hk-02 (failed).\n"
+    assert said("changes", "--zone", "hk-02") == f"No changes fit --zone hk-02 {doubt}"
+    assert said("changes", "--zone", "hk-02", "--until", "2027-01-01").endswith(doubt)
+    assert said("history", "uimage-b", "--zone", "hk-02") == f"No intervals of uimage-b fit --zone hk-02 {doubt}"
+    for words in (("changes", "--zone", "hk-02", "--until", NOW.isoformat()), ("changes", "--zone", "hk-03")):
+        assert "not known" not in said(*words)
+    chinese = said("--language", "zh", "changes", "--zone", "hk-02")
+    assert re.search("没有符合 --zone hk-02 的变更；状态未知：hk-02", chinese)
+
+
 def test_compare_where_a_project_is_not(engine: Engine, url: str) -> None:
     """A project that was never asked about in one of the zones is told so, and not that it was observed badly."""
     Diary(engine, now=NOW).run({target("hk-02", project="org-y"): {"uimage-c": "Anolis 8"}})

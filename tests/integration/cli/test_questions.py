@@ -413,9 +413,13 @@ def test_a_reader_whose_clock_is_behind(database: Database, late: timedelta) -> 
     for words in (
         ("images", "--zone", "hk-02"), ("where", "Ubuntu 20.04"), ("status",), ("inventory", "--kind", "uk8s-image"),
         ("history", "uimage-vareox"), ("compare", "hk-02", "sg-01"),
+        ("images", "--at", "now"), ("inventory", "--at", "now"), ("where", "Ubuntu 20.04", "--at", "NOW"),
+        ("compare", "hk-02", "sg-01", "--at", "now"), ("changes", "--until", "now"),
+        ("diff", "2026-11-23T16:00", "now"), ("diff", "now", "2026-11-23T16:00"),
     ):  # fmt: skip
         assert said(*words, at=late).stdout == said(*words).stdout
     is_far = late > timedelta(minutes=5)
     pinned = {"stdin": "hk-02 uimage-x7zezb1gcv5\n", "code": 8 if is_far else 0}
-    for result in (said("check", "-", at=late, **pinned), said("images", at=late)):
+    between = said("diff", "1h", "now", at=late)
+    for result in (said("check", "-", at=late, **pinned), said("images", at=late), between):
         assert ("set the clock right" in result.stderr) == is_far

@@ -184,8 +184,11 @@ def test_all_unheard_of(database: Database) -> None:
     [
         (("images", "--image-id", "uimage-vareox"), "No images fit --image-id uimage-vareox"),
         (("images", "--zone", "sg-01", "--image-id", "uimage-puxm0l"), "No images fit --zone sg-01 and --image-id"),
-        (("changes", "--event", "returned"), "There are no returned changes."),
-        (("changes", "--since", "2026-11-23T19:00:01"), "There are no changes in that time."),
+        (("changes", "--event", "returned"), "There are no returned changes; not known: kr-seoul-01 (failed)."),
+        (
+            ("changes", "--since", "2026-11-23T19:00:01"),
+            "There are no changes in that time; not known: kr-seoul-01 (failed).",
+        ),
     ],
 )
 def test_why_empty(database: Database, words: tuple[str, ...], said: str) -> None:

@@ -327,6 +327,20 @@ def test_lines_of_standard_input(url: str) -> None:
     assert ask(url, "-", stdin="hk-02 Ubuntu 20.04", code=7).stdout == "\n", "two projects differ"
 
 
+def test_lines_about_a_zone_that_failed_since(engine: Engine, database_url: str) -> None:
+    """What `resolve` warns of for one name, `resolve -` warns of as well: once for all the lines about a zone."""
+    diary = Diary(engine)
+    both = {HERE: {"uimage-a": "Ubuntu 20.04", "uimage-b": "CentOS 7.6"}, target("hk-03"): {"uimage-c": "Ubuntu 20.04"}}
+    diary.run(both)
+    diary.run({**both, HERE: Refusal(message="backend error")})
+    alone = ask(database_url, "--zone", "hk-02", "--name", "Ubuntu 20.04")
+    lines = ask(database_url, "-", stdin="hk-02 Ubuntu 20.04\nhk-02 CentOS 7.6\nhk-03 Ubuntu 20.04\n")
+
+    assert lines.stdout == "uimage-a\nuimage-b\nuimage-c\n"
+    assert lines.stderr == alone.stderr
+    assert lines.stderr.startswith("Warning: hk-02 was not observed well since")
+
+
 @pytest.mark.parametrize(
     ("words", "lines", "sentence"),
     [

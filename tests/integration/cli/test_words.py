@@ -106,6 +106,24 @@ def test_names_without_spaces(diary: Diary, database_url: str, tmp_path: Path) -
     assert ids(row.as_dict() for row in History(database_url).images(name="ubuntu20.04")) == {"a"}
 
 
+def test_names_that_are_left_out_are_not_asked_about(diary: Diary, database_url: str) -> None:
+    """`where` says of no name that it was never offered, which it only was not asked about."""
+
+    def told(*words: str, name: str = "*") -> set[tuple[str, str, str]]:
+        found = rows("--database", database_url, "where", name, *words, now=diary.now)
+        return {(row["image_name"], row["zone"], row["state"]) for row in found}
+
+    centos = {("CentOS 7.6", "hk-02", "present"), ("CentOS 7.6", "sg-01", "present")}
+    longer = {("CentOS7.6 64", "hk-02", "withdrawn"), ("CentOS7.6 64", "sg-01", "present")}
+    ubuntu = {("Ubuntu 20.04", "hk-02", "present"), ("Ubuntu 20.04", "sg-01", "present")}
+    assert told() == centos | longer | ubuntu
+    assert told("--name", "!ubuntu*") == told(name="CentOS*") == centos | longer
+    assert told("--name", "!*64", name="CentOS*") == told("--name", "CentOS 7.6") == centos
+    assert told("--image-id", "c") == longer
+    said = call("--database", database_url, "where", "CentOS*", "--name", "ubuntu*", now=diary.now).stderr
+    assert "No targets fit --name ubuntu*" in said
+
+
 def test_names_that_several_fit(engine: Engine, database_url: str) -> None:
     """Where two names differ in their spaces alone, each is found as it is written, and neither without its spaces."""
     diary = Diary(engine)

@@ -254,6 +254,41 @@ def test_diff_with_filters(engine: Engine) -> None:
     assert told(name=("CentOS 7.6",)) == told(name=("centos 7.9",)) == {renamed}, "whatever it is called on either side"
 
 
+def test_set_that_is_stated_with_a_change(engine: Engine) -> None:
+    """An image of a machine whose ImageType is stated only with a change of it has been there all the time."""
+    home, diary = TARGETS[0]._replace(kind="uhost-image"), Diary(engine)
+
+    def run(**stated: Any) -> datetime:
+        records = [{"ImageId": one, "ImageName": "Rocky 9", **stated} for one in ("uimage-a", "uimage-b")]
+        diary.run({home: {"RetCode": 0, "TotalCount": 2, "ImageSet": records}})
+        return diary.now
+
+    begun = run(ImageDescription="old")
+    changed = run(ImageDescription="new", ImageType="Base")
+
+    def told(first: datetime, second: datetime, **filters: Any) -> list[tuple[str, str, str]]:
+        wanted = Filters(kind=("uhost-image",), **filters)
+        with read(engine) as conn:
+            rows, _ = diff_lookup.moments_apart(conn, first, second, wanted, stale_after=STALE)
+            return [(row.event, row.image_set, row.image_id) for row in rows]
+
+    modified = [("modified", "Base", "uimage-a"), ("modified", "Base", "uimage-b")]
+    for moments in ((begun, changed), (changed, begun)):
+        assert told(*moments) == told(*moments, image_set=("Base",)) == modified
+        assert told(*moments, image_id=("uimage-b",)) == modified[1:]
+        assert told(*moments, image_set=("unstated",)) == []
+    for image_set in ((), ("Base",)):
+        wanted = Filters(kind=("uhost-image",), image_set=image_set)
+        with read(engine) as conn:
+            rows = history_lookup.where_is(conn, ["rocky 9"], None, wanted, now=changed, stale_after=STALE)
+        assert [(row.state, row.image_set, row.baseline) for row in rows] == [("present", "Base", True)]
+        assert all(row.since is not None and row.since < begun for row in rows)
+    wanted = Filters(kind=("uhost-image",))
+    with read(engine) as conn:
+        (row,) = history_lookup.where_is(conn, ["rocky 9"], begun, wanted, now=changed, stale_after=STALE)
+    assert (row.state, row.image_set) == ("present", "unstated")
+
+
 def test_zones_apart(engine: Engine) -> None:
     """Two zones are compared by name, and projects that are told the same share a row."""
     diary = Diary(engine)
@@ -296,6 +331,46 @@ def test_zones_apart_unknown(engine: Engine) -> None:
         ("Ubuntu 20.04", "unknown", "failed"),
     }
     assert (known[0][home].reason, known[1][away].reason) == (None, "failed")
+
+
+def test_zones_apart_where_one_is_asked_no_more(engine: Engine) -> None:
+    """A project that is asked no more in one of the zones is told so, and not that nobody ever looked there."""
+    diary = Diary(engine)
+    diary.run({where: {"uimage-a": "CentOS 7.6"} for where in TARGETS})
+    absence(engine, diary.ids(TARGETS)[TARGETS[2]], diary.now, END_OF_TIME)
+    zones = ("hk-01", "hk-02"), ("hk-02", "hk-01"), ("hk-01", "hk-0[29]")
+
+    def apart(first: str, second: str) -> list[tuple[str, str | None, tuple[str, ...]]]:
+        with read(engine) as conn:
+            rows, known = diff_lookup.zones_apart(conn, [first], [second], None, now=diary.now, stale_after=STALE)
+        assert all(TARGETS[2] not in side for side in known)
+        return [(row.result, row.reason, row.projects) for row in rows]
+
+    for one, other in zones:
+        assert apart(one, other) == [("unknown", "retired", ("prod/org-1",)), ("same", None, ("prod/org-2",))]
+
+
+def test_zones_apart_about_an_id_that_is_superseded(engine: Engine) -> None:
+    """An id asks about its name, also where a later one is compared in its place; of its own project alone."""
+    diary = Diary(engine)
+    first = {where: {"uimage-a": "CentOS 7.6", "uimage-x": ""} for where in TARGETS}
+    diary.run(first)
+    diary.run(first | {TARGETS[0]: {**first[TARGETS[0]], "uimage-b": "centos 7.6"}})
+
+    def apart(*image_ids: str) -> list[tuple[str | None, str | None, tuple[str, ...]]]:
+        wanted = Filters(image_id=image_ids)
+        with read(engine) as conn:
+            rows, _ = diff_lookup.zones_apart(
+                conn, ["hk-01"], ["hk-02"], None, wanted, now=diary.now, stale_after=STALE
+            )
+        return [(row.first and row.first.image_id, row.second and row.second.image_id, row.projects) for row in rows]
+
+    own = ("uimage-b", "uimage-a", ("prod/org-1",))
+    other = ("uimage-a", "uimage-a", ("prod/org-2",))
+    assert apart("uimage-a") == [own, other]
+    assert apart("uimage-b") == [own]
+    assert apart("uimage-x") == [("uimage-x", "uimage-x", ("prod/org-1", "prod/org-2"))]
+    assert apart("uimage-z") == []
 
 
 def test_zones_apart_in_any_case(engine: Engine) -> None:

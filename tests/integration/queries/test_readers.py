@@ -247,6 +247,26 @@ def test_images_are_looked_up_for_a_long_time(engine: Engine, monkeypatch: pytes
     assert asked(moments[-1], END_OF_TIME) == ([], False)
 
 
+@pytest.mark.parametrize("many", [0, 20_000])
+def test_changes_of_a_name(engine: Engine, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    """That an image has a new name is told under the old one as well, as `diff` and reports do; all else is not."""
+    monkeypatch.setattr("crawler.queries.changes.MANY", many)
+    home, diary = TARGETS[0], Diary(engine)
+    diary.run({home: {"uimage-x": "Debian 12", "uimage-a": {"ImageName": "CentOS 7.6", "OsType": "Linux"}}})
+    diary.run({home: {"uimage-x": "Debian 12", "uimage-a": {"ImageName": "CentOS 7.9", "OsType": "Linux"}}})
+    diary.run({home: {"uimage-x": "Debian 12", "uimage-a": {"ImageName": "CentOS 7.9", "OsType": "Windows"}}})
+
+    def told(**filters: Any) -> list[tuple[str | None, list[str]]]:
+        with read(engine) as conn:
+            return [(row.image_name, sorted(row.fields)) for row in changes.changes(conn, filters=Filters(**filters))]
+
+    renamed, changed = ("CentOS 7.9", ["image_name"]), ("CentOS 7.9", ["os_type"])
+    assert told() == told(name=("CentOS 7.9",)) == told(name=("centos*",)) == [renamed, changed]
+    assert told(name=("centos 7.6",)) == told(name=("*7.6",), image_id=("uimage-a",)) == [renamed]
+    assert told(name=("centos 7.6",), image_id=("uimage-x",)) == told(name=("Debian 12",)) == []
+    assert told(name=("*7.6",), image_set=("CustomImageSet",)) == []
+
+
 def test_changes_of_targets_fit_no_image(engine: Engine) -> None:
     """A change of a target as such is left out as soon as images are asked for."""
     assert not Filters(name=("*",)).wants_image(None, None, None)

@@ -622,7 +622,7 @@ def test_a_change_that_comes_again(
     with read(engine) as conn:
         told = pages_at(diary.now).html(conn, PageRequest(page="changes", query=query))
 
-    assert re.findall(r"between 1 Jun \S+ and (\S+) ", told) == ["09:15"]
+    assert re.findall(r"between 1 Jun \S+ and (\d+:\d+)", told) == ["09:15"]
 
 
 def test_projects_that_differ_about_a_state(engine: Engine) -> None:
