@@ -374,7 +374,7 @@ def test_giving_up_a_subscription(engine: Engine) -> None:
 
 
 def test_forgetting(engine: Engine) -> None:
-    """What was told before the kept window is forgotten with it; what somebody waits for stays."""
+    """What was told before the kept window is forgotten with it; what somebody waits for stays, and what it tells."""
     diary = Diary(engine)
     for answer in (ONE, TWO):
         run(diary, answer)
@@ -387,7 +387,12 @@ def test_forgetting(engine: Engine) -> None:
 
     with read(engine) as conn:
         assert [row.id for row in digest_records.digests(conn, include_ended=True)] == [waits]
-        assert conn.execute(select(Delivery.run_id)).all() == []
+        assert [tuple(row) for row in conn.execute(select(Delivery.run_id, Delivery.digest_id))] == [(2, waits)]
+    with begin(engine) as conn:
+        outbox.record(conn, waits, sent=["a@b.c"], setbacks={}, now=diary.now)
+    pruning.prune(engine, None, before=diary.now - PERIOD, now=diary.now)
+    with read(engine) as conn:
+        assert [conn.execute(select(table)).all() for table in (Delivery, DigestRow, Recipient)] == [[], [], []]
 
 
 def test_a_digest_stays_while_what_it_told_does(engine: Engine) -> None:
