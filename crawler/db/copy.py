@@ -42,8 +42,8 @@ from crawler.errors import DatabaseUnavailable, SchemaMismatch, UsageError
 #: Rows in one insert.
 ROWS_AT_ONCE = 2_000
 #: How the settings begin that are of a database and no history, as a table is that says which workers it has.
-_OF_FLEET = "fleet "
-_OWN = (_OF_FLEET, "told of ")
+OF_FLEET = "fleet "
+OF_DATABASE = (OF_FLEET, "told of ")
 _SETTINGS, _WORKERS = Setting.__table__, WorkerRow.__table__
 
 
@@ -79,7 +79,7 @@ def copy_history(
     with read(source) as reading, begin(target, fence) as writing:
         be_patient(reading)
         be_patient(writing)
-        writing.execute(delete(Setting).where(~Setting.name.startswith(_OF_FLEET)))
+        writing.execute(delete(Setting).where(~Setting.name.startswith(OF_FLEET)))
         for original in Base.metadata.sorted_tables:
             sent = _copy(original, reading, writing, progress)
             continue_numbering(original, reading, writing)
@@ -110,7 +110,8 @@ def prepare(target: Engine) -> None:
         raise SchemaMismatch(mismatch(target, state))
     with read(target) as conn:
         for original in Base.metadata.sorted_tables:
-            rows = select(original).where(*(~Setting.name.startswith(own) for own in _OWN if original is _SETTINGS))
+            own = OF_DATABASE if original is _SETTINGS else ()
+            rows = select(original).where(*(~Setting.name.startswith(lead) for lead in own))
             if conn.execute(select(func.count()).select_from(rows.limit(1).subquery())).scalar_one():
                 raise UsageError(
                     f"The database {address_of(target)} is not empty: it has rows in {original.name}. "
@@ -133,7 +134,7 @@ def _plain(kind: TypeEngine[Any]) -> TypeEngine[Any]:
 def _portions(original: Table, conn: Connection) -> Generator[list[dict[str, Any]], None, None]:
     statement = select(_stored(original)).execution_options(yield_per=ROWS_AT_ONCE)
     if original is _SETTINGS:  # neither the queue goes along, nor its workers, nor that they rest
-        statement = statement.where(*(~column("name", Text).startswith(own) for own in _OWN))
+        statement = statement.where(*(~column("name", Text).startswith(own) for own in OF_DATABASE))
     if original is _WORKERS:
         statement = statement.where(false())
     with conn.execute(statement) as result:
