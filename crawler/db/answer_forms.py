@@ -18,7 +18,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from crawler.db import changelog
 from crawler.db.schema import Absence, AnswerForms, TargetRow
-from crawler.db.sql import insert_missing
+from crawler.db.sql import insert_missing, portions
 from crawler.domain.models import END_OF_TIME
 
 #: What a change says of a name, by what was noticed.
@@ -138,8 +138,9 @@ def _settle(conn: Connection, name: str, noticed: Sequence[Any], said: str | Non
     """Keep of a name what the next run has to know."""
     ids = {state: [row.target_id for row in noticed if row.state == state] for state in _SAID}
     of_name = AnswerForms.name == name
-    told = ids["missing"] + ids["new"]
     if any(not row.is_told and row.state != "back" for row in noticed):
-        conn.execute(update(AnswerForms).where(of_name, AnswerForms.target_id.in_(told)).values(is_told=True))
+        for told in portions(ids["missing"] + ids["new"]):
+            conn.execute(update(AnswerForms).where(of_name, AnswerForms.target_id.in_(told)).values(is_told=True))
     if said == "back":  # also of who is asked no more
-        conn.execute(delete(AnswerForms).where(of_name, AnswerForms.target_id.in_(ids["back"] + ids["missing"])))
+        for over in portions(ids["back"] + ids["missing"]):
+            conn.execute(delete(AnswerForms).where(of_name, AnswerForms.target_id.in_(over)))

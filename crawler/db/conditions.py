@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, delete, insert, or_, select, text, update
 
+from crawler.db.engine import is_sqlite
 from crawler.db.schema import (
     Absence,
     ConditionRow,
@@ -26,6 +27,9 @@ from crawler.db.schema import (
 from crawler.db.sql import portions
 from crawler.domain.models import END_OF_TIME
 
+#: Any fixed number, so that those who look what of all accounts was told wait for each other.
+_TELLING_LOCK = 7305463285920914
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredCondition:
@@ -38,6 +42,16 @@ class StoredCondition:
     size: int
     told: str
     target_ids: tuple[int, ...] = ()
+
+
+def wait_for_others(conn: Connection) -> None:
+    """
+    Let nobody else who waits so change the conditions of no account until this transaction ends.
+
+    They are no account's, whose lock keeps other runs out. SQLite has one writer at a time.
+    """
+    if not is_sqlite(conn):
+        conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TELLING_LOCK})
 
 
 def standing(conn: Connection, account_ids: Collection[int]) -> dict[int, StoredCondition]:
@@ -76,6 +90,7 @@ def write(
 
 def first_to_tell(conn: Connection, key: Sequence[str], told: str, now: datetime) -> bool:
     """Return whether a condition of no account was not reported yet, and note that it is now."""
+    wait_for_others(conn)
     stored = ConditionRow.account_id.is_(None), ConditionRow.key == list(key)
     if conn.execute(select(ConditionRow.id).where(*stored)).first() is not None:
         return False

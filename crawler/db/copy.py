@@ -14,23 +14,37 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, TypeDecorator, column, delete, func, insert, select, table, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Table,
+    Text,
+    TypeDecorator,
+    column,
+    delete,
+    false,
+    func,
+    insert,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.types import TypeEngine
 
 from crawler.db import numbering
 from crawler.db.engine import Fence, address_of, be_patient, begin, is_sqlite, read
 from crawler.db.migrations import mismatch, schema_state, upgrade
-from crawler.db.schema import Base, Setting
-from crawler.db.workers import ENGINE
+from crawler.db.schema import Base, Setting, WorkerRow
 from crawler.domain.rows import JsonRow
 from crawler.domain.text import counted
 from crawler.errors import DatabaseUnavailable, SchemaMismatch, UsageError
 
 #: Rows in one insert.
 ROWS_AT_ONCE = 2_000
-#: How the settings begin that a database has without any history.
-_OWN = ("fleet ", "told of ")
-_SETTINGS = Setting.__table__
+#: How the settings begin that are of a database and no history, as a table is that says which workers it has.
+OF_FLEET = "fleet "
+OF_DATABASE = (OF_FLEET, "told of ")
+_SETTINGS, _WORKERS = Setting.__table__, WorkerRow.__table__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +65,7 @@ def copy_history(
     progress: Callable[[str, int], None] = lambda name, rows: None,
 ) -> list[CopiedTable]:
     """
-    Copy every row of *source* to *target*, which is empty, and give what was copied.
+    Copy every row of *source* to *target*, which is empty, and give what was copied; a fleet stays where it is.
 
     The caller holds the locks of both; *fence* is the target's. *progress* hears of each portion. Raises SchemaMismatch
     for a source of another schema, UsageError for a target that holds anything, DatabaseUnavailable when what arrived
@@ -65,7 +79,7 @@ def copy_history(
     with read(source) as reading, begin(target, fence) as writing:
         be_patient(reading)
         be_patient(writing)
-        writing.execute(delete(Setting).where(Setting.name != ENGINE))
+        writing.execute(delete(Setting).where(~Setting.name.startswith(OF_FLEET)))
         for original in Base.metadata.sorted_tables:
             sent = _copy(original, reading, writing, progress)
             continue_numbering(original, reading, writing)
@@ -96,7 +110,8 @@ def prepare(target: Engine) -> None:
         raise SchemaMismatch(mismatch(target, state))
     with read(target) as conn:
         for original in Base.metadata.sorted_tables:
-            rows = select(original).where(*(~Setting.name.startswith(own) for own in _OWN if original is _SETTINGS))
+            own = OF_DATABASE if original is _SETTINGS else ()
+            rows = select(original).where(*(~Setting.name.startswith(lead) for lead in own))
             if conn.execute(select(func.count()).select_from(rows.limit(1).subquery())).scalar_one():
                 raise UsageError(
                     f"The database {address_of(target)} is not empty: it has rows in {original.name}. "
@@ -118,8 +133,10 @@ def _plain(kind: TypeEngine[Any]) -> TypeEngine[Any]:
 
 def _portions(original: Table, conn: Connection) -> Generator[list[dict[str, Any]], None, None]:
     statement = select(_stored(original)).execution_options(yield_per=ROWS_AT_ONCE)
-    if original is _SETTINGS:  # the tables of the queue do not go along
-        statement = statement.where(column("name") != ENGINE)
+    if original is _SETTINGS:  # neither the queue goes along, nor its workers, nor that they rest
+        statement = statement.where(*(~column("name", Text).startswith(own) for own in OF_DATABASE))
+    if original is _WORKERS:
+        statement = statement.where(false())
     with conn.execute(statement) as result:
         for rows in result.mappings().partitions():
             yield [dict(row) for row in rows]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Exists, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, Exists, Select, delete, exists, func, insert, select, update
 
 from crawler.db.schema import ChangeLog, Delivery, DigestRow, Recipient, Run, SubscriptionRow
 from crawler.db.sql import insert_missing, portions
@@ -414,9 +414,19 @@ def skip_all(conn: Connection, name: str, now: datetime) -> int:
     return len(given_up) + bool(state.runs)
 
 
+def untold_runs() -> Select[int]:
+    """Select the runs that some subscription is not surely told of yet: no digest does, or somebody waits for it."""
+    return select(Delivery.run_id).where(Delivery.settled_at.is_(None) | _is_waited_for())
+
+
+def _is_waited_for() -> Exists:
+    """Return whether somebody waits for the digest of a delivery; by another channel it may be told by another."""
+    return exists().where(Recipient.digest_id == Delivery.digest_id, Recipient.state == "waiting")
+
+
 def forget(conn: Connection, before: datetime) -> None:
-    """Forget what was sent before a moment; what waits stays, however old."""
-    conn.execute(delete(Delivery).where(Delivery.settled_at < before))
+    """Forget what was sent before a moment; what waits stays, however old, with what it tells."""
+    conn.execute(delete(Delivery).where(Delivery.settled_at < before, ~_is_waited_for()))
     waits = exists().where(Recipient.digest_id == DigestRow.id, Recipient.state == "waiting")
     is_told_here = exists().where(Delivery.digest_id == DigestRow.id)
     ended = conn.execute(select(DigestRow.id).where(DigestRow.made_at < before, ~waits, ~is_told_here)).scalars().all()

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, or_, select, update
 
-from crawler.db import changelog
+from crawler.db import changelog, outbox
 from crawler.db.runs import save_setting
-from crawler.db.schema import ChangeLog, Delivery, ImageVersion, Interval, TargetRow
+from crawler.db.schema import ChangeLog, ImageVersion, Interval, TargetRow
 from crawler.db.sql import among, portions
 from crawler.db.target_state import Versions, store_versions
 from crawler.domain.models import Attributes, ImageKey
@@ -252,8 +252,7 @@ def _old_changes() -> Select[*tuple[Any, ...]]:
 @cache
 def _untold_changes() -> Select[int]:
     """Select the changes that a report has to tell yet, or the next run has to report."""
-    waiting = select(Delivery.run_id).where(Delivery.settled_at.is_(None))
-    is_untold = or_(ChangeLog.reported_run_id.is_(None), ChangeLog.reported_run_id.in_(waiting))
+    is_untold = or_(ChangeLog.reported_run_id.is_(None), ChangeLog.reported_run_id.in_(outbox.untold_runs()))
     return select(ChangeLog.id).where(ChangeLog.recorded_at < bindparam("before"), is_untold)
 
 

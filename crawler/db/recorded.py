@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, Select, delete, func, insert, literal
 
 from crawler.db import changelog, numbering
 from crawler.db.beginning import begins_at
-from crawler.db.copy import continue_numbering
+from crawler.db.copy import OF_DATABASE, OF_FLEET, continue_numbering
 from crawler.db.engine import read
 from crawler.db.filters import chosen_targets
 from crawler.db.payloads import NewPayload, load_payload
@@ -45,7 +45,6 @@ from crawler.db.schema import (
 )
 from crawler.db.sql import INSERTED, portions
 from crawler.db.target_state import store_versions
-from crawler.db.workers import ENGINE
 from crawler.domain.filters import EVERYTHING, Filters
 from crawler.domain.models import IMAGE_EVENTS, Catalog, ImageKey, Place, Target
 from crawler.domain.targets import zones_of_numbers
@@ -54,8 +53,8 @@ from crawler.domain.targets import zones_of_numbers
 RUNS_AT_ONCE = 500
 #: What no answer decides, and that is taken over as it is, in an order in which references are there.
 _TAKEN_OVER: tuple[type[Base], ...] = (Account, Variant, Revocation)
-#: Settings about the changes of a database by their numbers, which begin anew, and about its own tables.
-_LEFT = frozenset({changelog.PRUNED_TO, *numbering.GIVEN_TO.values(), ENGINE})
+#: Settings about the changes of a database by their numbers, which begin anew; those of the database itself stay there.
+_LEFT = frozenset({changelog.PRUNED_TO, *numbering.GIVEN_TO.values()})
 #: Columns of `targets` that its answers fill.
 _OF_ANSWERS: Mapping[str, Any] = {
     **dict.fromkeys(("baseline_run_id", "body_hash", "snapshot_digest", "payload_id", "written_at", "answered_by")),
@@ -247,8 +246,13 @@ class Recorded:
     def begin_copy(self, conn: Connection) -> None:
         """Write to an empty database what no answer decides: accounts, catalogs, targets, scopes, absences."""
         with read(self._engine) as reading:
-            conn.execute(delete(Setting).where(Setting.name != ENGINE))
-            _take_over(Setting, reading, conn, lambda row: row["name"] not in _LEFT)
+            conn.execute(delete(Setting).where(~Setting.name.startswith(OF_FLEET)))
+            _take_over(
+                Setting,
+                reading,
+                conn,
+                lambda row: row["name"] not in _LEFT and not row["name"].startswith(OF_DATABASE),
+            )
             for table in _TAKEN_OVER:
                 _take_over(table, reading, conn)
             # what an account without any target lists is there already for the run that first looks

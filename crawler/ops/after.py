@@ -17,8 +17,8 @@ from sqlalchemy import Connection, Engine, exists, func, select
 
 from crawler.config.models import Settings
 from crawler.crawl.run import RunResult
-from crawler.db import outbox
-from crawler.db.engine import Fence, read
+from crawler.db import conditions, outbox
+from crawler.db.engine import Fence, begin, read
 from crawler.db.runs import last_success
 from crawler.db.schema import Absence, Account, Hold, TargetRow
 from crawler.domain.models import END_OF_TIME
@@ -42,10 +42,18 @@ def news_of(settings: Settings, engine: Engine, fence: Fence, result: RunResult,
     Raises DatabaseUnavailable.
     """
     summary = result.summary
+    at = summary.finished_at or now
     with read(engine) as conn:
         remembered = Remembered(conn, settings, result)
-    news, standing = compare(remembered.before, remembered.found, at=summary.finished_at or now)
-    remembered.keep(engine, fence, standing)
+    news, standing = compare(remembered.before, remembered.found, at=at)
+    if standing != remembered.before:
+        with begin(engine, fence) as conn:
+            if remembered.is_of_others_too(standing):
+                # a run of another account may have told it meanwhile: what is kept is looked at again, by one at a time
+                conditions.wait_for_others(conn)
+                remembered = Remembered(conn, settings, result)
+                news, standing = compare(remembered.before, remembered.found, at=at)
+            remembered.keep(conn, standing)
     return paragraph(summary, news, zone=settings.timezone)
 
 

@@ -39,14 +39,14 @@ class Remembered:
         troubles = conditions.troubles(conn, result.summary.run, names.keys())
         ids = {row.target_id for row in troubles}.union(*(row.target_ids for row in rows.values()))
         self._targets = targets_by_id(conn, ids)
-        #: By their keys: the rows, and what stands in them.
-        self._row_ids: dict[Key, int] = {}
+        #: By their keys: the rows, of which there may be several of one from before, and what stands in them.
+        self._row_ids: dict[Key, list[int]] = {}
         self.before: dict[Key, Ongoing] = {}
         for row_id, row in rows.items():
             key = ("" if row.account_id is None else names[row.account_id], *row.key)
             if row.account_id is not None or self._is_ours(key):
                 targets = frozenset(self._targets[one] for one in row.target_ids if one in self._targets)
-                self._row_ids[key] = row_id
+                self._row_ids.setdefault(key, []).append(row_id)
                 self.before[key] = Ongoing(key=key, since=row.since, size=row.size, label=row.told, targets=targets)
         self.found = self._find(
             conn,
@@ -56,21 +56,21 @@ class Remembered:
             ],
         )
 
-    def keep(self, engine: Engine, fence: Fence, now: Memory) -> None:
+    def is_of_others_too(self, now: Memory) -> bool:
+        """Return whether what begins, changes or ends is also a matter of runs of other accounts: it is of none."""
+        return any(not key[0] for key in now.keys() | self.before.keys() if now.get(key) != self.before.get(key))
+
+    def keep(self, conn: Connection, now: Memory) -> None:
         """Write what is to be remembered; where nothing began, changed or ended that is nothing."""
         begun = [now[key] for key in now.keys() - self.before.keys()]
         changed = [now[key] for key in now.keys() & self.before.keys() if now[key] != self.before[key]]
-        ended = [self._row_ids[key] for key in self.before.keys() - now.keys()]
-        if not (begun or changed or ended):
-            return
-        with begin(engine, fence) as conn:
-            ids = self._ids(conn, begun + changed)
-            conditions.write(
-                conn,
-                ended=ended,
-                changed={self._row_ids[one.key]: self._stored(one, ids) for one in changed},
-                begun=[self._stored(one, ids) for one in begun],
-            )
+        ids = self._ids(conn, begun + changed)
+        conditions.write(
+            conn,
+            ended=[row_id for key in self.before.keys() - now.keys() for row_id in self._row_ids[key]],
+            changed={row_id: self._stored(one, ids) for one in changed for row_id in self._row_ids[one.key]},
+            begun=[self._stored(one, ids) for one in begun],
+        )
 
     def _stored(self, standing: Ongoing, ids: Mapping[Target, int]) -> StoredCondition:
         account, *key = standing.key

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from crawler.db.engine import begin, opened
+from crawler.db import workers
+from crawler.db.engine import begin, opened, read
 from crawler.db.migrations import upgrade
+from crawler.db.runs import save_setting, saved_setting
 from crawler.db.schema import Run
 from crawler.demo import play
 from crawler.emulator import EmulatorServer, run_in_thread
@@ -162,10 +164,21 @@ def test_cursors_after_pruning(tmp_path: Path, sqlite_url: str, cloud: EmulatorS
 
 
 def test_into_postgresql(tmp_path: Path, sqlite_url: str, empty_postgres_url: str, cloud: EmulatorServer) -> None:
-    """A PostgreSQL database that was made ready for a fleet is empty, and runs go on with what a replay made there."""
+    """
+    A PostgreSQL database that was made ready for a fleet is empty, and runs go on with what a replay made there; what
+    either says of its own fleet stays there.
+    """
     driver = lived(Driver(tmp_path, sqlite_url), cloud)
     call("--database", empty_postgres_url, "db", "upgrade")
-    driver.call("replay", "--into", empty_postgres_url)
+    with opened(sqlite_url) as source, opened(empty_postgres_url) as goal:
+        for engine, name in ((source, "there"), (goal, "here")):
+            with begin(engine) as conn:
+                save_setting(conn, workers.DRAINED, name)
+                save_setting(conn, f"told of {name}", "1")
+        driver.call("replay", "--into", empty_postgres_url)
+        with read(goal) as conn:
+            found = [saved_setting(conn, name) for name in (workers.DRAINED, "told of there", "told of here")]
+    assert found == ["here", None, None]
     driver.database = empty_postgres_url
     driver.configure(account(cloud.url), account(cloud.url, name="other"))
     driver.now += timedelta(hours=1)

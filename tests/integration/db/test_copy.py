@@ -22,7 +22,7 @@ from crawler.db.copy import copy_history
 from crawler.db.engine import begin, opened, read
 from crawler.db.locks import take_locks
 from crawler.db.runs import save_setting, saved_setting
-from crawler.db.schema import Base, Payload, Run
+from crawler.db.schema import Base, Payload, Run, WorkerRow
 from crawler.db.views import VIEW_COLUMNS
 from crawler.errors import CrawlerError, DatabaseUnavailable
 from crawler.queries import changes as queries_changes
@@ -254,6 +254,30 @@ def test_into_a_database_that_was_made_ready(sqlite_url: str, empty_postgres_url
             assert saved_setting(conn, workers.ENGINE) == was
             assert saved_setting(conn, "told of the database") is None
         call("--database", sqlite_url, "db", "copy", "--to", empty_postgres_url, code=2)
+
+
+def test_a_fleet_stays_where_it_is(postgres_url: str, empty_postgres_url: str) -> None:
+    """Who works on a database, and that they rest, is not told of the one that its history is copied to."""
+    with opened(postgres_url) as source, opened(empty_postgres_url) as goal:
+        live(source, runs=3)
+        call("--database", empty_postgres_url, "db", "upgrade")
+        for engine, name in ((source, "there"), (goal, "here")):
+            with begin(engine) as conn:
+                workers.drain(conn, name)
+        with begin(source) as conn:
+            workers.count(conn, workers.EVICTIONS, 7)
+            workers.suspected(conn, [1, 2])
+            seen = {"session": 1, "session_began": NOON, "started_at": NOON, "seen_at": NOON}
+            said = {"host": "a", "pid": 1, "version": "1", "config": "", "slots": 1, "in_flight": 0}
+            conn.execute(insert(WorkerRow).values(id="w", **seen, **said))
+        copied = rows("--database", postgres_url, "db", "copy", "--to", empty_postgres_url)
+
+        with read(goal) as conn:
+            assert workers.drained(conn) == "here"
+            assert workers.counts(conn) == {workers.EVICTIONS: 0, workers.FENCES_LOST: 0}
+            assert saved_setting(conn, workers.SUSPECTS) is None
+            assert workers.workers(conn, silent_after=timedelta(seconds=10)) == []
+    assert {row["table"]: row["rows"] for row in copied}["workers"] == 0
 
 
 @pytest.mark.parametrize("to", ["sqlite", "postgresql"])

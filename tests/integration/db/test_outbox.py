@@ -374,7 +374,7 @@ def test_giving_up_a_subscription(engine: Engine) -> None:
 
 
 def test_forgetting(engine: Engine) -> None:
-    """What was told before the kept window is forgotten with it; what somebody waits for stays."""
+    """What was told before the kept window is forgotten with it; what somebody waits for stays, and what it tells."""
     diary = Diary(engine)
     for answer in (ONE, TWO):
         run(diary, answer)
@@ -387,7 +387,39 @@ def test_forgetting(engine: Engine) -> None:
 
     with read(engine) as conn:
         assert [row.id for row in digest_records.digests(conn, include_ended=True)] == [waits]
-        assert conn.execute(select(Delivery.run_id)).all() == []
+        assert [tuple(row) for row in conn.execute(select(Delivery.run_id, Delivery.digest_id))] == [(2, waits)]
+    with begin(engine) as conn:
+        outbox.record(conn, waits, sent=["a@b.c"], setbacks={}, now=diary.now)
+    pruning.prune(engine, None, before=diary.now - PERIOD, now=diary.now)
+    with read(engine) as conn:
+        assert [conn.execute(select(table)).all() for table in (Delivery, DigestRow, Recipient)] == [[], [], []]
+
+
+def test_runs_that_are_not_told_yet(engine: Engine) -> None:
+    """A run is not told while a subscription has no digest of it, or somebody waits for one; others do not count."""
+    diary = Diary(engine)
+    for answer in (ONE, TWO, THREE):
+        run(diary, answer)
+
+    def untold() -> list[int]:
+        with read(engine) as conn:
+            return sorted(conn.scalars(outbox.untold_runs()))
+
+    found = [untold()]
+    with begin(engine) as conn:
+        outbox.settle(conn, state_in(conn, "ops"), digest_id=None, now=diary.now)
+    found.append(untold())
+    with begin(engine) as conn:
+        first = add(conn, replace(state_in(conn, "sre"), runs=(2,)), "a@x", "b@x")
+        last = add(conn, state_in(conn, "sre"), "a@x")
+        outbox.record(conn, first, sent=["b@x"], setbacks={}, now=diary.now)
+    found.append(untold())
+    for digest_id in (first, last):
+        with begin(engine) as conn:
+            outbox.record(conn, digest_id, sent=["a@x"], setbacks={}, now=diary.now)
+        found.append(untold())
+
+    assert found == [[2, 2, 3, 3], [2, 3], [2, 3], [3], []]
 
 
 def test_a_digest_stays_while_what_it_told_does(engine: Engine) -> None:

@@ -23,7 +23,7 @@ from crawler.db.engine import begin, open_engine, opened, read
 from crawler.db.integrity import findings
 from crawler.db.migrations import upgrade
 from crawler.db.pruning import prune, references_indexed
-from crawler.db.schema import Base, ChangeLog, Delivery, Hold, Interval, OutcomeSpan, Payload, Run, Scope
+from crawler.db.schema import Base, ChangeLog, Delivery, Hold, Interval, OutcomeSpan, Payload, Recipient, Run, Scope
 from crawler.domain.filters import Filters
 from crawler.emulator import Timeline, run_in_thread
 from crawler.errors import DatabaseUnavailable, UnknownKnowledge, UsageError
@@ -271,24 +271,34 @@ def test_clock_that_is_ahead(file: Engine, history: Settings) -> None:
     prunes(ended + timedelta(days=365), "--clock-is-right", code=0)
 
 
-@pytest.mark.parametrize("is_taken_up", [True, False])
-def test_changes_that_wait_to_be_told(file: Engine, history: Settings, is_taken_up: bool) -> None:
-    """What a report tells on Monday only is not forgotten before, nor what the next run has to report; then it is."""
+@pytest.mark.parametrize("waits_as", ["news", "digest", "nobody's"])
+def test_changes_that_wait_to_be_told(file: Engine, history: Settings, waits_as: str) -> None:
+    """
+    What a report tells on Monday only is not forgotten before, nor what somebody has not got yet, nor what the next run
+    has to report; then it is.
+    """
     before, now = NOON + EVERY * 20, NOON + EVERY * RUNS
     old = select(func.count()).select_from(ChangeLog).where(ChangeLog.recorded_at < before)
     with begin(file) as conn:
         count = conn.execute(old).scalar_one()
         weekly = outbox.subscribe(conn, "weekly")
-        runs_of = select(ChangeLog.run_id).where(ChangeLog.recorded_at < before).distinct()
-        queued = [{"subscription_id": weekly, "run_id": run_id, "queued_at": now} for run_id in conn.scalars(runs_of)]
-        if is_taken_up:
-            conn.execute(insert(Delivery), queued)
-        else:
+        runs_of = list(conn.scalars(select(ChangeLog.run_id).where(ChangeLog.recorded_at < before).distinct()))
+        queued = [{"subscription_id": weekly, "run_id": run_id, "queued_at": now} for run_id in runs_of]
+        if waits_as == "nobody's":
             conn.execute(update(ChangeLog).values(reported_run_id=None))
+        else:
+            conn.execute(insert(Delivery), queued)
+        if waits_as == "digest":
+            digest_id = outbox.add_digest(
+                conn, weekly, kind="digest", channel="email", runs=(min(runs_of), max(runs_of)), message_id="<1@x>",
+                subject="news", content=b"news", recipients=["a@x"], queued_at=now, now=now,
+            )  # fmt: skip
+            conn.execute(update(Delivery).values(settled_at=before - EVERY, digest_id=digest_id))
     prune(file, None, before=before, now=now)
     with begin(file) as conn:
         assert conn.execute(old).scalar_one() == count
         conn.execute(update(Delivery).values(settled_at=now))
+        conn.execute(update(Recipient).values(state="sent"))
         conn.execute(update(ChangeLog).values(reported_run_id=ChangeLog.run_id))
     prune(file, None, before=before, now=now)
     with begin(file) as conn:

@@ -319,6 +319,26 @@ def test_another_channel(office: Office) -> None:
     assert office.driver.rows("report", "list") == []
 
 
+def test_another_channel_after_pruning(office: Office) -> None:
+    """What nobody has got by one channel is not forgotten while it waits, and so told by another, however late."""
+    office.run(1)
+    office.server.behave = lambda stage, value: "421 not today" if stage == "mail" else None
+    office.run(2)
+    office.driver.now += timedelta(days=9)
+    office.run(3, code=6)
+    office.driver.call("db", "prune", "--keep", "2d")
+    with hook_server() as server:
+        office.configure({"name": "sre", "channel": "webhook", "url": server.url, "secret": "correct-horse"})
+        office.run(3)
+        office.run(4)
+    documents = [call.document for call in server.calls]
+
+    assert [[row["image_id"] for row in one["changes"]] for one in documents] == [
+        ["uimage-2", "uimage-3"],
+        ["uimage-4"],
+    ]
+
+
 def test_another_channel_of_a_daily_report(office: Office) -> None:
     """A digest that had its time does not wait for the next one, and an urgent one goes at once again."""
     office.configure(sre(when="daily 09:00", pins=["hk-01 uimage-none"]))
