@@ -220,6 +220,8 @@ def reconcile(
         if is_dropped or not selection.covers(entry.target, entry.project_name, catalog.places):
             if entry.absence is None and restricted_to is None:
                 draft.deselected.append(entry.target)
+        elif standing is not None and entry.absence == "deselected":
+            continue  # one of the matrix comes back where it is known to be offered
         elif standing is None or _place_of(entry.target) not in draft.places:
             draft.take_absent(entry, patience)
         elif entry.absence is None and standing == "ended":

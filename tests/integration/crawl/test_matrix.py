@@ -16,6 +16,8 @@ from tests.support.matrix import MACHINES, VERSIONS, auto, images, machine, matr
 
 HERE = zones(4)
 ZONE = HERE[0]
+#: What the variants of the machines begin with.
+NAMES = ("o", "om", "g-v100", "g-a100", "g-h20")
 
 
 @pytest.fixture
@@ -195,6 +197,27 @@ def test_a_zone_that_closes(user: Driver) -> None:
 
     assert [one.changes for one in ran] == [{}, {}, {"target_retired": 1}]
     assert [(row["zone"], row["variant"]) for row in user.rows("changes")] == [(ZONE, "default")]
+
+
+def test_a_zone_that_is_not_listed_for_a_while(user: Driver) -> None:
+    """What the configuration gave up is not taken up again where a zone is not listed: nobody can tell its offers."""
+    newer = sold(HERE, versions=[*VERSIONS[1:], "1.32.1"])
+    everywhere = [{"region": zone[:3], "zone": zone} for zone in HERE]
+    lost = {ZONE: images(ZONE, without=["other"])}
+    with run_in_thread(
+        matrix_timeline(
+            HERE, steps=[{"inventory": newer}, {"zones": everywhere[1:], "images": lost}, {"zones": everywhere}]
+        )
+    ) as cloud:
+        user.configure(auto(cloud.url, versions="latest-1"))
+        ran = [user.run()]
+        for _ in range(3):
+            cloud.advance()
+            ran.append(user.run())
+
+    assert [one.targets["total"] for one in ran] == [24, 24, 24, 24]
+    assert variants(user, "--zone", ZONE).keys() == {"default", *(f"{name}-1.30" for name in NAMES)}
+    assert {row["variant"] for row in user.rows("changes")} <= {"default", *(f"{name}-1.30" for name in NAMES)}
 
 
 @pytest.mark.parametrize(

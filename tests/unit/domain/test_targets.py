@@ -600,6 +600,18 @@ def test_matrix_of_a_zone_that_is_gone() -> None:
     assert result.unlisted == {entry.target for entry in gone}
 
 
+def test_matrix_that_was_given_up_in_a_zone_that_is_gone() -> None:
+    """In a zone that the catalog lacks nobody can tell what is offered: a variant that was deselected stays so."""
+    given_up = KnownTarget(target=target("hk-02")._replace(variant="o-1.28"), target_id=2, absence="deselected")
+    result = reconciled(["hk-01", "hk-03"], known("hk-01"), given_up, selection=of_matrix("hk-01", "hk-03"))
+    assert given_up.target not in result.asked
+    assert (result.revived, result.missing, result.deselected) == ((), {}, ())
+    # a question without parameters needs no offer
+    plain = known("hk-02", absence="deselected")
+    result = reconciled(["hk-01", "hk-03"], known("hk-01"), plain, selection=of_matrix("hk-01", "hk-03"))
+    assert (result.revived, result.missing) == ((plain.target,), {plain.target: (1, 3)})
+
+
 def test_matrix_that_ends() -> None:
     """What is offered no more is not asked, counts as missing, and retires as one change of all its zones."""
     ended = [target(zone)._replace(variant="q-1.28") for zone in ("hk-02", "hk-01")]
