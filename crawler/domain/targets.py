@@ -226,7 +226,8 @@ def reconcile(
             draft.take_absent(entry, patience)
         elif entry.absence is None and standing == "ended":
             resting.append(entry)
-        elif entry.absence is None:  # nobody could tell what is offered: what is known is asked on
+        elif entry.absence is None and not entry.missing_count:
+            # nobody could tell what is offered: what was asked is asked on, and what had ended and is missing is not
             draft.take_absent(entry, None)
     draft.rest(resting, counts=counts)
 

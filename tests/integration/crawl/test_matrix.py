@@ -143,6 +143,24 @@ def test_events_of_24_zones(user: Driver) -> None:
     assert [one.targets["total"] for one in ran] == [264] * 4
 
 
+def test_a_version_that_ended_while_nobody_can_tell(user: Driver) -> None:
+    """What had ended is not asked where nobody can tell what is offered before it retires, and ends no image."""
+    ended = {"inventory": sold(HERE, versions=VERSIONS[1:])}
+    lost = {"images": {zone: images(zone, without=["old"]) for zone in HERE}}
+    faults = [{"steps": 3, "action": "GetUK8SVersions", "ret_code": 150, "region": "r*"}]
+    with run_in_thread(matrix_timeline(HERE, steps=[ended, lost, {}], faults=faults)) as cloud:
+        user.configure(auto(cloud.url))
+        ran = [user.run()]
+        for _ in range(3):
+            cloud.advance()
+            ran.append(user.run())
+        last = user.run()
+
+    assert [one.targets["total"] for one in ran] == [64, 44, 44, 44]
+    assert [one.changes for one in (*ran, last)] == [{}, {}, {"withdrawn": 4}, {}, {"target_retired": 1}]
+    assert {row["variant"] for row in user.rows("changes", "--event", "withdrawn")} == {"default"}
+
+
 def test_a_version_that_ends_and_returns(user: Driver) -> None:
     """A version that is offered again before the third discovery without it was never gone; later it is one change."""
     fewer = {"inventory": sold(HERE, versions=VERSIONS[1:])}

@@ -654,9 +654,18 @@ def test_matrix_that_comes_back() -> None:
 
 
 def test_matrix_that_nobody_could_tell() -> None:
-    """Where nobody could tell what is offered, what is known is asked on, as one that is not listed."""
+    """Where nobody could tell what is offered, what was asked is asked on, as one that is not listed."""
     one = target("hk-01")._replace(variant="o-1.28")
-    entry = KnownTarget(target=one, target_id=2, project_name="name of org-a", missing_count=2, missing_needed=3)
+    entry = KnownTarget(target=one, target_id=2, project_name="name of org-a")
     result = reconciled(["hk-01"], known("hk-01"), entry, selection=of_matrix("hk-02"))
     assert (result.retired, result.missing) == ((), {})
     assert result.unlisted == {one}
+
+
+def test_matrix_that_had_ended_when_nobody_could_tell() -> None:
+    """Where nobody could tell what is offered, what had ended before is asked no more, and does not count either."""
+    one = target("hk-01")._replace(variant="o-1.28")
+    entry = KnownTarget(target=one, target_id=2, project_name="name of org-a", missing_count=2, missing_needed=3)
+    result = reconciled(["hk-01"], known("hk-01"), entry, selection=of_matrix("hk-02"))
+    assert result.asked == (target("hk-01"),)
+    assert (result.retired, result.missing, result.found, result.deselected) == ((), {}, (), ())
