@@ -220,11 +220,14 @@ def reconcile(
         if is_dropped or not selection.covers(entry.target, entry.project_name, catalog.places):
             if entry.absence is None and restricted_to is None:
                 draft.deselected.append(entry.target)
+        elif standing is not None and entry.absence == "deselected":
+            continue  # one of the matrix comes back where it is known to be offered
         elif standing is None or _place_of(entry.target) not in draft.places:
             draft.take_absent(entry, patience)
         elif entry.absence is None and standing == "ended":
             resting.append(entry)
-        elif entry.absence is None:  # nobody could tell what is offered: what is known is asked on
+        elif entry.absence is None and not entry.missing_count:
+            # nobody could tell what is offered: what was asked is asked on, and what had ended and is missing is not
             draft.take_absent(entry, None)
     draft.rest(resting, counts=counts)
 

@@ -16,6 +16,8 @@ from tests.support.matrix import MACHINES, VERSIONS, auto, images, machine, matr
 
 HERE = zones(4)
 ZONE = HERE[0]
+#: What the variants of the machines begin with.
+NAMES = ("o", "om", "g-v100", "g-a100", "g-h20")
 
 
 @pytest.fixture
@@ -141,6 +143,24 @@ def test_events_of_24_zones(user: Driver) -> None:
     assert [one.targets["total"] for one in ran] == [264] * 4
 
 
+def test_a_version_that_ended_while_nobody_can_tell(user: Driver) -> None:
+    """What had ended is not asked where nobody can tell what is offered before it retires, and ends no image."""
+    ended = {"inventory": sold(HERE, versions=VERSIONS[1:])}
+    lost = {"images": {zone: images(zone, without=["old"]) for zone in HERE}}
+    faults = [{"steps": 3, "action": "GetUK8SVersions", "ret_code": 150, "region": "r*"}]
+    with run_in_thread(matrix_timeline(HERE, steps=[ended, lost, {}], faults=faults)) as cloud:
+        user.configure(auto(cloud.url))
+        ran = [user.run()]
+        for _ in range(3):
+            cloud.advance()
+            ran.append(user.run())
+        last = user.run()
+
+    assert [one.targets["total"] for one in ran] == [64, 44, 44, 44]
+    assert [one.changes for one in (*ran, last)] == [{}, {}, {"withdrawn": 4}, {}, {"target_retired": 1}]
+    assert {row["variant"] for row in user.rows("changes", "--event", "withdrawn")} == {"default"}
+
+
 def test_a_version_that_ends_and_returns(user: Driver) -> None:
     """A version that is offered again before the third discovery without it was never gone; later it is one change."""
     fewer = {"inventory": sold(HERE, versions=VERSIONS[1:])}
@@ -195,6 +215,27 @@ def test_a_zone_that_closes(user: Driver) -> None:
 
     assert [one.changes for one in ran] == [{}, {}, {"target_retired": 1}]
     assert [(row["zone"], row["variant"]) for row in user.rows("changes")] == [(ZONE, "default")]
+
+
+def test_a_zone_that_is_not_listed_for_a_while(user: Driver) -> None:
+    """What the configuration gave up is not taken up again where a zone is not listed: nobody can tell its offers."""
+    newer = sold(HERE, versions=[*VERSIONS[1:], "1.32.1"])
+    everywhere = [{"region": zone[:3], "zone": zone} for zone in HERE]
+    lost = {ZONE: images(ZONE, without=["other"])}
+    with run_in_thread(
+        matrix_timeline(
+            HERE, steps=[{"inventory": newer}, {"zones": everywhere[1:], "images": lost}, {"zones": everywhere}]
+        )
+    ) as cloud:
+        user.configure(auto(cloud.url, versions="latest-1"))
+        ran = [user.run()]
+        for _ in range(3):
+            cloud.advance()
+            ran.append(user.run())
+
+    assert [one.targets["total"] for one in ran] == [24, 24, 24, 24]
+    assert variants(user, "--zone", ZONE).keys() == {"default", *(f"{name}-1.30" for name in NAMES)}
+    assert {row["variant"] for row in user.rows("changes")} <= {"default", *(f"{name}-1.30" for name in NAMES)}
 
 
 @pytest.mark.parametrize(

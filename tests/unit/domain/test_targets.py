@@ -600,6 +600,18 @@ def test_matrix_of_a_zone_that_is_gone() -> None:
     assert result.unlisted == {entry.target for entry in gone}
 
 
+def test_matrix_that_was_given_up_in_a_zone_that_is_gone() -> None:
+    """In a zone that the catalog lacks nobody can tell what is offered: a variant that was deselected stays so."""
+    given_up = KnownTarget(target=target("hk-02")._replace(variant="o-1.28"), target_id=2, absence="deselected")
+    result = reconciled(["hk-01", "hk-03"], known("hk-01"), given_up, selection=of_matrix("hk-01", "hk-03"))
+    assert given_up.target not in result.asked
+    assert (result.revived, result.missing, result.deselected) == ((), {}, ())
+    # a question without parameters needs no offer
+    plain = known("hk-02", absence="deselected")
+    result = reconciled(["hk-01", "hk-03"], known("hk-01"), plain, selection=of_matrix("hk-01", "hk-03"))
+    assert (result.revived, result.missing) == ((plain.target,), {plain.target: (1, 3)})
+
+
 def test_matrix_that_ends() -> None:
     """What is offered no more is not asked, counts as missing, and retires as one change of all its zones."""
     ended = [target(zone)._replace(variant="q-1.28") for zone in ("hk-02", "hk-01")]
@@ -642,9 +654,18 @@ def test_matrix_that_comes_back() -> None:
 
 
 def test_matrix_that_nobody_could_tell() -> None:
-    """Where nobody could tell what is offered, what is known is asked on, as one that is not listed."""
+    """Where nobody could tell what is offered, what was asked is asked on, as one that is not listed."""
     one = target("hk-01")._replace(variant="o-1.28")
-    entry = KnownTarget(target=one, target_id=2, project_name="name of org-a", missing_count=2, missing_needed=3)
+    entry = KnownTarget(target=one, target_id=2, project_name="name of org-a")
     result = reconciled(["hk-01"], known("hk-01"), entry, selection=of_matrix("hk-02"))
     assert (result.retired, result.missing) == ((), {})
     assert result.unlisted == {one}
+
+
+def test_matrix_that_had_ended_when_nobody_could_tell() -> None:
+    """Where nobody could tell what is offered, what had ended before is asked no more, and does not count either."""
+    one = target("hk-01")._replace(variant="o-1.28")
+    entry = KnownTarget(target=one, target_id=2, project_name="name of org-a", missing_count=2, missing_needed=3)
+    result = reconciled(["hk-01"], known("hk-01"), entry, selection=of_matrix("hk-02"))
+    assert result.asked == (target("hk-01"),)
+    assert (result.retired, result.missing, result.found, result.deselected) == ((), {}, (), ())
