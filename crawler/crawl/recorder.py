@@ -609,6 +609,7 @@ class Recorder:
             answer_forms.write(
                 conn, [one.news.form for one in decisions if one.news is not None and one.news.form is not None]
             )
+            self._understanding.find_elsewhere(conn)
             observations.write(conn, self._run_id, decisions, self._understanding.versions, self._clock)
             self._understanding.write(conn)
             now = self._clock()

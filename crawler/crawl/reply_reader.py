@@ -18,6 +18,7 @@ from crawler.db.payloads import NewPayload
 from crawler.db.runs import PlannedTarget
 from crawler.db.schema import ZoneNumber
 from crawler.db.target_state import Versions
+from crawler.db.targets import forget_bodies_of, listing_elsewhere
 from crawler.domain.diffing import compare
 from crawler.domain.forms import AnswerForm, form_of
 from crawler.domain.guard import GuardPolicy, judge
@@ -128,6 +129,10 @@ class ReplyReader:
         }
         #: Zone numbers that are confirmed and not written yet: account, number, zone.
         self._learned: list[tuple[int, int, str]] = []
+        #: The targets whose answers stated a number of another zone before it was confirmed, by account and number.
+        self._stating: dict[tuple[int, int], set[int]] = {}
+        #: The targets that were believed to list what is another zone's, as was learned and is not written yet.
+        self._stated_elsewhere: set[int] = set()
         self._notices: dict[str, dict[Target, None]] = {}
         #: The targets whose answers were read and believed: of the others nothing new is known.
         self.read_targets: set[Target] = set()
@@ -181,8 +186,13 @@ class ReplyReader:
             packed = self._packed[reply.body_hash] = NewPayload.of(reply)
         return replace(packed, request_uuid=reply.request_uuid, received_at=reply.received_at)
 
+    def find_elsewhere(self, conn: Connection) -> None:
+        """Find the targets that list images of zone numbers which were learned, before more is written."""
+        for learned in self._learned:
+            self._stated_elsewhere |= listing_elsewhere(conn, *learned)
+
     def write(self, conn: Connection) -> None:
-        """Write the zone numbers that were learned."""
+        """Write the zone numbers that were learned, and have answers that state them elsewhere read again."""
         if not self._learned:
             return
         for account_id, number, _ in self._learned:
@@ -192,10 +202,14 @@ class ReplyReader:
             {"account_id": account_id, "number": number, "zone": zone} for account_id, number, zone in self._learned
         ]
         conn.execute(insert(ZoneNumber), rows)
+        for account_id, number, _ in self._learned:
+            self._stated_elsewhere |= self._stating.pop((account_id, number), set())
+        forget_bodies_of(conn, self._stated_elsewhere)
 
     def written(self) -> None:
         """Let go of what is in the database now."""
         self._learned.clear()
+        self._stated_elsewhere.clear()
         self._packed.clear()
 
     def _read(self, planned: PlannedTarget, reply: Reply) -> Understood:
@@ -228,9 +242,12 @@ class ReplyReader:
         numbers = self._confirmed.setdefault(planned.account_id, {})
         if number is None or number in numbers:
             return
-        if self._catalog.get(planned.account_id, {}).get(number) == zone:
+        owner = self._catalog.get(planned.account_id, {}).get(number)
+        if owner == zone:
             numbers[number] = zone
             self._learned.append((planned.account_id, number, zone))
+        elif owner is not None:
+            self._stating.setdefault((planned.account_id, number), set()).add(planned.target_id)
 
 
 def _told(notice: str, targets: Sequence[Target]) -> str:

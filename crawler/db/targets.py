@@ -12,11 +12,21 @@ from functools import cache
 from sys import intern
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, Text, bindparam, insert, select, type_coerce, update
 
 from crawler.db import changelog
-from crawler.db.schema import Absence, Account, CatalogRow, Run, TargetRow, Variant, ZoneNumber
-from crawler.db.sql import PAGED, TARGET_COLUMNS, among, insert_missing, shared_target, written
+from crawler.db.schema import (
+    Absence,
+    Account,
+    CatalogRow,
+    ImageVersion,
+    Interval,
+    Run,
+    TargetRow,
+    Variant,
+    ZoneNumber,
+)
+from crawler.db.sql import PAGED, TARGET_COLUMNS, among, insert_missing, portions, shared_target, written
 from crawler.domain.models import END_OF_TIME, AbsenceReason, Catalog, Event, Place, Project, Target
 from crawler.domain.targets import KnownTarget, Reconciliation
 from crawler.errors import ConfigurationError, UsageError
@@ -197,6 +207,35 @@ def forget_bodies(conn: Connection, account_id: int) -> None:
     """Let the next answer of each target of an account be read, even one that equals the last."""
     own = (TargetRow.account_id == account_id, TargetRow.body_hash.is_not(None))
     conn.execute(update(TargetRow).where(*own).values(body_hash=None))
+
+
+def forget_bodies_of(conn: Connection, target_ids: Iterable[int]) -> None:
+    """Do the same for some targets."""
+    for portion in portions(sorted(target_ids)):
+        conn.execute(update(TargetRow).where(TargetRow.id.in_(portion)).values(body_hash=None))
+
+
+def listing_elsewhere(conn: Connection, account_id: int, number: int, zone: str) -> set[int]:
+    """Return the targets of an account in other zones than *zone* that list images of its *number*."""
+    # a longer number that begins so may be among them, which costs one reading
+    states_it = type_coerce(ImageVersion.attributes, Text).contains(f'"zone_id":{number}', autoescape=True)
+    found: set[int] = set()
+    for versions in portions(conn.execute(select(ImageVersion.id).where(states_it)).scalars().all()):
+        named = {"versions": versions, "account": account_id, "zone": zone}
+        found.update(conn.execute(_listing_elsewhere(), named).scalars())
+    return found
+
+
+@cache
+def _listing_elsewhere() -> Select[*tuple[Any, ...]]:
+    """Select the targets of `:account` in other zones than `:zone` that list any of `:versions`."""
+    own = (TargetRow.account_id == bindparam("account"), TargetRow.zone != bindparam("zone"))
+    return (
+        select(Interval.target_id)
+        .join(TargetRow, TargetRow.id == Interval.target_id)
+        .where(among(Interval.version_id, "versions"), Interval.valid_to == END_OF_TIME, *own)
+        .distinct()
+    )
 
 
 def add_targets(conn: Connection, account_id: int, new: Mapping[Target, str]) -> dict[Target, int]:

@@ -432,6 +432,27 @@ def test_zone_numbers(engine: Engine) -> None:
     assert any("another zone" in notice for notice in diary.recorder.notices)
 
 
+@pytest.mark.parametrize("order", [(HOME, AWAY), (AWAY, HOME)])
+@pytest.mark.parametrize("together", [True, False])
+def test_zone_number_that_is_confirmed_later(engine: Engine, order: tuple[Target, Target], *, together: bool) -> None:
+    """An answer with another zone's records, believed before their ZoneId was confirmed, is not believed again."""
+    diary = Diary(engine, zone_numbers={3002: "hk-02", 8100: "cn-bj2-04"})
+    theirs = {"uimage-a": {"ImageName": "A", "ZoneId": 8100}, "uimage-b": {"ImageName": "B", "ZoneId": 8100}}
+    for some in [order] if together else [order[:1], order[1:]]:
+        diary.run(dict.fromkeys(some, theirs))
+    diary.run(dict.fromkeys(order, theirs))
+    was_believed = order[0] == HOME
+
+    assert diary.recorder.counters["failed"] == was_believed
+    there = images(engine, diary.now, filters=Filters(zone=("hk-02",)))
+    assert {row.state for row in there} == ({"unknown"} if was_believed else set())
+    assert log(engine) == []
+    diary.run(dict.fromkeys(order, theirs))
+    reads = diary.judge.read_count
+    diary.run({AWAY: theirs})
+    assert diary.judge.read_count == reads
+
+
 def test_moved_zone_number(engine: Engine) -> None:
     """A ZoneId that the catalog gives to another zone is confirmed anew, not believed."""
     diary = Diary(engine, zone_numbers={3002: "hk-02"})
