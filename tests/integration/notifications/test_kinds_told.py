@@ -26,9 +26,10 @@ def told(folder: Path, *inventories: Mapping[str, Any], **report: Any) -> Iterat
     with run_in_thread(kinds_timeline(inventories[0], steps=steps)) as cloud, mail_server() as server:
         smtp = {"host": "127.0.0.1", "port": server.port, "security": "none", "from": "crawler@example.com"}
         rows = [{"name": "ops", "to": ["ops@example.com"], "when": "every-run", "timezone": "UTC", **report}]
-        user.configure(account(cloud.url, kinds=["uk8s-image", *inventories[0]]), smtp=smtp, reports=rows)
 
-        def run(step: int, hours: float = 0) -> list[str]:
+        def run(step: int, hours: float = 0, **asked: Any) -> list[str]:
+            wanted = {"kinds": ["uk8s-image", *inventories[0]], **asked}
+            user.configure(account(cloud.url, **wanted), smtp=smtp, reports=rows)
             user.now += timedelta(hours=hours)
             cloud.step = step
             before = len(server.mails)
@@ -74,6 +75,22 @@ def test_endings(tmp_path: Path) -> None:
     assert lines(pinned, "until") == ["hk-02 CentOS 4 64位 uimage-u00004 until 11 Dec notice 7 days before; pinned"]
     assert quiet == []
     assert lines(thirty, "until") == ["hk-02 CentOS 1 64位 uimage-u00001 until 24 Feb notice 30 days before"]
+
+
+def test_endings_of_what_is_left_out_for_a_while(tmp_path: Path) -> None:
+    """A notice comes once, also where nobody asked in between, which was told; the next one comes in its time."""
+    inventory = {"uhost-image": {"hk-02": [uhost_image(4, MaintainEol="2026/12/11")]}}
+    with told(tmp_path, inventory, pins=["hk-02 uimage-u00004"]) as run:
+        first = run(1)
+        without = run(1, 1, kinds=["uk8s-image"])
+        back = run(1, DAY)
+        without_again = run(1, 2 * DAY, kinds=["uk8s-image"])
+        seven = run(1, 10 * DAY)
+
+    assert lines(first, "until") == ["hk-02 CentOS 4 64位 uimage-u00004 until 11 Dec notice 30 days before; pinned"]
+    assert [len(mails) for mails in (without, back, without_again)] == [1, 1, 1]
+    assert lines([*without, *back, *without_again], "until") == []
+    assert lines(seven, "until") == ["hk-02 CentOS 4 64位 uimage-u00004 until 11 Dec notice 7 days before; pinned"]
 
 
 def test_end_of_a_machine_s_image(tmp_path: Path) -> None:
