@@ -31,7 +31,7 @@ def subscription_of(report: ReportSettings, conn: Connection, *, now: datetime, 
     Return what *report* watches, with the pins that stand now in the files it names and those of node groups.
 
     Of machines those count whose images some observation listed. A file that cannot be read is said in the log, and its
-    pins are missing, which the subscription says.
+    pins are missing, which the subscription says; so it does while nobody asks for node groups.
     """
     if not report.pins_from:
         return report.subscription
@@ -45,7 +45,8 @@ def subscription_of(report: ReportSettings, conn: Connection, *, now: datetime, 
         if pin.resource not in _MACHINES or pin.image_id not in unwatched
     ]
     if LIVE in report.pins_from:
-        live, _ = live_pins(conn, EVERYTHING, now=now, stale_after=stale_after)
+        live, doubts = live_pins(conn, EVERYTHING, now=now, stale_after=stale_after)
+        has_all = has_all and all(row.outcome != "not-asked" for row in doubts)
         found += [Pin(rule.zone or "", rule.image_id) for rule in live]
     return replace(subscription, pins=tuple(dict.fromkeys((*subscription.pins, *found))), has_all_pins=has_all)
 

@@ -175,6 +175,20 @@ def test_a_pinned_image_that_cannot_be_used(tmp_path: Path) -> None:
     assert "（Unavailable），请改用 uimage-u00002" in succeeded
 
 
+def test_node_groups_that_are_not_asked_for_a_while(tmp_path: Path) -> None:
+    """What was told of the images of node groups is not told again once these are asked for again."""
+    groups = {"node-group": {"hk": [cluster("blue", "uimage-none")]}}
+    before = {**groups, "uhost-image": {"hk-02": [uhost_image(1)]}}
+    after = {**groups, "uhost-image": {"hk-02": [uhost_image(1), uhost_image(2)]}}
+    with told(tmp_path, before, after, pins_from=["live"]) as run:
+        first = run(1)
+        without = run(2, kinds=["uk8s-image", "uhost-image"])
+        back = run(2)
+
+    assert "Pinned" in first[0]
+    assert [len(mails) for mails in (first, without, back)] == [1, 1, 0]
+
+
 def test_stock_alone(tmp_path: Path) -> None:
     """What is sold out or sold again is mailed at most daily, and then all of it; with other news it goes at once."""
 
