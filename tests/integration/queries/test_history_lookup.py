@@ -353,7 +353,8 @@ def test_zones_apart_where_one_is_asked_no_more(engine: Engine) -> None:
 def test_zones_apart_about_an_id_that_is_superseded(engine: Engine) -> None:
     """An id asks about its name, also where a later one is compared in its place; of its own project alone."""
     diary = Diary(engine)
-    first = {where: {"uimage-a": "CentOS 7.6", "uimage-x": ""} for where in TARGETS}
+    named = {"hk-01": "uimage-a", "hk-02": "uimage-c"}
+    first = {where: {named[where.zone]: "CentOS 7.6", "uimage-x": ""} for where in TARGETS}
     diary.run(first)
     diary.run(first | {TARGETS[0]: {**first[TARGETS[0]], "uimage-b": "centos 7.6"}})
 
@@ -365,8 +366,8 @@ def test_zones_apart_about_an_id_that_is_superseded(engine: Engine) -> None:
             )
         return [(row.first and row.first.image_id, row.second and row.second.image_id, row.projects) for row in rows]
 
-    own = ("uimage-b", "uimage-a", ("prod/org-1",))
-    other = ("uimage-a", "uimage-a", ("prod/org-2",))
+    own = ("uimage-b", "uimage-c", ("prod/org-1",))
+    other = ("uimage-a", "uimage-c", ("prod/org-2",))
     assert apart("uimage-a") == [own, other]
     assert apart("uimage-b") == [own]
     assert apart("uimage-x") == [("uimage-x", "uimage-x", ("prod/org-1", "prod/org-2"))]
