@@ -12,7 +12,7 @@ import hashlib
 import re
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -97,6 +97,17 @@ class ImageKey(NamedTuple):
 
     image_set: str
     image_id: str
+
+
+def stated_sets(images: Iterable[ImageKey]) -> Mapping[str, ImageKey]:
+    """Return under which set each id stands that is also among *images* without one: where it is one set alone."""
+    every = tuple(images)
+    without = {key.image_id for key in every if key.image_set == UNSTATED_SET}
+    found: dict[str, set[ImageKey]] = {}
+    for key in every if without else ():
+        if key.image_set != UNSTATED_SET and key.image_id in without:
+            found.setdefault(key.image_id, set()).add(key)
+    return {image_id: next(iter(keys)) for image_id, keys in found.items() if len(keys) == 1}
 
 
 # --- the catalog -----------------------------------------------------------------------------------------------------

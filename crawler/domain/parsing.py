@@ -31,6 +31,7 @@ from crawler.domain.models import (
     Snapshot,
     canonical_json,
     fold_keys,
+    stated_sets,
 )
 from crawler.domain.text import counted
 from crawler.domain.values import READERS, clean, clean_text, integer, plain_name, read_count, says_more
@@ -383,7 +384,7 @@ def parse(
         images = _joined({}, (Record(_spelled_as(key, spelled), stated) for key, stated in images.items()))
         foreign = {_spelled_as(key, spelled) for key in foreign}
     if UNSTATED_SET in names and len(names) > 1:
-        stated_in = _sets_of_ids(images)
+        stated_in = stated_sets(images)
         images = _joined({}, (Record(stated_in.get(key.image_id, key), stated) for key, stated in images.items()))
     foreign -= images.keys()
     if foreign:
@@ -411,16 +412,6 @@ def _one_spelling(names: Collection[str]) -> Mapping[str, str]:
     for name in sorted(names):
         found.setdefault(name.casefold(), []).append(name)
     return {name: alike[0] for alike in found.values() if len(alike) > 1 for name in alike}
-
-
-def _sets_of_ids(images: Collection[ImageKey]) -> Mapping[str, ImageKey]:
-    """Return under which set each id is listed that some record states without one: where it is one set alone."""
-    without = {key.image_id for key in images if key.image_set == UNSTATED_SET}
-    found: dict[str, list[ImageKey]] = {}
-    for key in images:
-        if key.image_set != UNSTATED_SET and key.image_id in without:
-            found.setdefault(key.image_id, []).append(key)
-    return {image_id: keys[0] for image_id, keys in found.items() if len(keys) == 1}
 
 
 def _spelled_as(key: ImageKey, spelled: Mapping[str, str]) -> ImageKey:

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any, Literal
 
 from crawler.domain.kinds import KINDS
-from crawler.domain.models import UNSTATED_SET, Attributes, ImageKey, Target, fold_keys, normalise_name
+from crawler.domain.models import UNSTATED_SET, Attributes, ImageKey, Target, fold_keys, normalise_name, stated_sets
 from crawler.domain.rows import NOT_IN_JSON, ImageRow, JsonRow, Knowledge, Reason, in_json, or_null
 
 Side = Literal["present", "absent", "unknown"]
@@ -90,15 +90,13 @@ def _with_stated_sets(
     images: Mapping[ImageKey, ImageRow], others: Mapping[ImageKey, ImageRow]
 ) -> Mapping[ImageKey, ImageRow]:
     """Return *images*, each that stated no set under the one in which it is among *others*: it is the same image."""
-    without = {key.image_id: key for key in images if key.image_set == UNSTATED_SET and key not in others}
+    without = {key for key in images if key.image_set == UNSTATED_SET and key not in others}
     if not without:
         return images
-    stated: dict[str, list[ImageKey]] = {}
-    for key in others.keys() - images.keys():
-        stated.setdefault(key.image_id, []).append(key)
-    learned = {key: stated[image_id][0] for image_id, key in without.items() if len(stated.get(image_id, ())) == 1}
+    learned = stated_sets(without | (others.keys() - images.keys()))
+    called = {key: learned[key.image_id] for key in without if key.image_id in learned}
     return {
-        learned.get(key, key): row._replace(image_set=learned[key].image_set) if key in learned else row
+        called.get(key, key): row._replace(image_set=called[key].image_set) if key in called else row
         for key, row in images.items()
     }
 

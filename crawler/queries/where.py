@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from crawler.domain.kinds import BOOTABLE
-from crawler.domain.models import ABSENT, END_OF_TIME, UNSTATED_SET, ImageKey, Target, normalise_name
+from crawler.domain.models import ABSENT, END_OF_TIME, UNSTATED_SET, ImageKey, Target, normalise_name, stated_sets
 from crawler.domain.reissues import newest, successors, the_one
 from crawler.domain.rows import NOT_IN_JSON, Gap, JsonRow, Knowledge, Reason, Stay, in_json, state_of
 
@@ -125,17 +125,15 @@ def where(
 def in_stated_sets(stays: Iterable[Stay]) -> Sequence[Stay]:
     """Return *stays*, each that stated no set in the one in which its image was at the same target, if in one alone."""
     every = list(stays)
-    without = {(stay.target, stay.image_id) for stay in every if stay.image_set == UNSTATED_SET}
-    if not without:
+    if all(stay.image_set != UNSTATED_SET for stay in every):
         return every
-    stated: dict[tuple[Target, str], set[str]] = {place: set() for place in without}
+    keys: dict[Target, set[ImageKey]] = {}
     for stay in every:
-        if stay.image_set != UNSTATED_SET and (place := (stay.target, stay.image_id)) in stated:
-            stated[place].add(stay.image_set)
-    learned = {place: min(sets) for place, sets in stated.items() if len(sets) == 1}
+        keys.setdefault(stay.target, set()).add(ImageKey(stay.image_set, stay.image_id))
+    learned = {target: stated_sets(own) for target, own in keys.items()}
     return [
-        stay._replace(image_set=learned.get((stay.target, stay.image_id), stay.image_set))
-        if stay.image_set == UNSTATED_SET
+        stay._replace(image_set=learned[stay.target][stay.image_id].image_set)
+        if stay.image_set == UNSTATED_SET and stay.image_id in learned[stay.target]
         else stay
         for stay in every
     ]
